@@ -1,0 +1,3 @@
+//! epochflow
+mod epoch;
+mod error;
