@@ -1,3 +1,38 @@
-//! epochflow
+//! A continuous query engine: SQL over Kafka, about a millisecond from record in to record out.
+//!
+//! A query is a projection and selection over streams, planned by DataFusion. Under a **continuous** trigger every
+//! partition is read, transformed and written without pause, and progress is recorded as epochs; under a
+//! **micro-batch** trigger the same query runs batch by batch. Both keep their place in one checkpoint, in the format of
+//! Apache Spark's Structured Streaming, so either can take over where the other stopped.
+//!
+//! ```text
+//! Kafka partition ──► source ──► operators ──► sink ──► Kafka partition      one pipeline for each source partition
+//!                        │                       │ acks
+//!                 cut of positions ──► epoch coordinator ──► offsets/N, commits/N on the object store
+//! ```
+//!
+//! A reader who follows one record opens the rooms in this order: `session` (the front door), `source`, `plan`, `sink`,
+//! `engine` (epochs), `checkpoint` (logs), `query` (what the user holds). `ARCHITECTURE.md` says more.
+
+pub mod checkpoint;
+mod engine;
 mod epoch;
 mod error;
+mod kafka;
+mod options;
+mod plan;
+mod query;
+mod session;
+mod sink;
+mod source;
+
+pub use crate::epoch::{EpochId, Offset, Partition, SourceOffsets};
+pub use crate::error::{Error, ErrorKind, Result};
+pub use crate::kafka::mock::EmbeddedBroker;
+pub use crate::options::{Options, parse_duration};
+pub use crate::query::{
+    SinkProgress, SourceProgress, StreamingQuery, StreamingQueryProgress, StreamingQueryStatus, Trigger,
+};
+pub use crate::session::{DataStreamReader, DataStreamWriter, StreamDataFrame, StreamSession};
+pub use crate::sink::{CommitMessage, Sink, SinkProvider, SinkWriter};
+pub use crate::source::{PartitionReader, ReadRequest, Source, SourceProvider};

@@ -1,1 +1,161 @@
-fn main() {}
+//! The `epochflow` command: a thin user of the library.
+//!
+//! Exit status: 0 when the query ended as it should, 1 when it failed, 2 for wrong usage. Logs go to stderr (`RUST_LOG`),
+//! results to stdout.
+
+mod checkpoint;
+mod demo;
+mod progress;
+mod run;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use epochflow::{ErrorKind, Result, Trigger};
+use tracing_subscriber::EnvFilter;
+
+/// SQL over Kafka, about a millisecond from record in to record out.
+#[derive(Debug, Parser)]
+#[command(version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Show it at work: embedded broker, generator, query and latencies in one process.
+    Demo(demo::DemoArgs),
+    /// Run a pipeline: SQL statements with one INSERT INTO sink SELECT … FROM source.
+    Run(RunArgs),
+    /// Plan a pipeline and check that it is supported, without a broker.
+    Explain {
+        /// File with the pipeline's SQL.
+        pipeline: PathBuf,
+        /// continuous:1s, processing-time:500ms, available-now or once.
+        #[arg(long, default_value = "continuous:1s", value_parser = trigger)]
+        trigger: Trigger,
+    },
+    /// Look into checkpoints.
+    #[command(subcommand)]
+    Checkpoint(CheckpointCommand),
+}
+
+#[derive(Debug, Subcommand)]
+enum CheckpointCommand {
+    /// What a checkpoint holds: query, last epoch, offsets.
+    Show {
+        /// Path or URL.
+        location: String,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        store: StoreArgs,
+    },
+}
+
+/// Options of `run`.
+#[derive(Debug, Args)]
+struct RunArgs {
+    /// File with the pipeline's SQL.
+    pipeline: PathBuf,
+    /// Where the query keeps its place: a path, or the URL of an object store.
+    #[arg(long)]
+    checkpoint: String,
+    /// continuous:1s, processing-time:500ms, available-now or once.
+    #[arg(long, value_parser = trigger)]
+    trigger: Trigger,
+    /// The query's name, for progress and messages.
+    #[arg(long)]
+    name: Option<String>,
+    /// plain: a line an epoch on stderr (one live line on a terminal); json: Spark's StreamingQueryProgress, one a line on
+    /// stdout.
+    #[arg(long, value_enum, default_value_t = ProgressMode::Plain)]
+    progress: ProgressMode,
+    /// What the sink promises.
+    #[arg(long, value_enum, default_value_t = Delivery::AtLeastOnce)]
+    delivery: Delivery,
+    #[command(flatten)]
+    store: StoreArgs,
+}
+
+#[derive(Debug, Args)]
+struct StoreArgs {
+    /// Option of the checkpoint's object store, such as aws_region=eu-west-1; may be repeated.
+    #[arg(long = "store-option", value_name = "NAME=VALUE", value_parser = name_and_value)]
+    options: Vec<(String, String)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum ProgressMode {
+    Plain,
+    Json,
+    None,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Delivery {
+    AtLeastOnce,
+    ExactlyOnce,
+}
+
+fn trigger(text: &str) -> Result<Trigger> {
+    text.parse()
+}
+
+fn name_and_value(text: &str) -> std::result::Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or_else(|| format!("'{text}' is not of the form NAME=VALUE"))?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&format!("cannot start: {error}"), 1),
+    };
+    let outcome = runtime.block_on(async {
+        match cli.command {
+            Command::Demo(args) => demo::demo(args).await,
+            Command::Run(args) => run::run(args).await,
+            Command::Explain { pipeline, trigger } => run::explain(&pipeline, trigger).await,
+            Command::Checkpoint(CheckpointCommand::Show { location, json, store }) => {
+                checkpoint::show(&location, &store.options, json).await
+            }
+        }
+    });
+    // Threads that are still busy with a client that closes must not hold up the exit.
+    runtime.shutdown_timeout(Duration::ZERO);
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error.to_string(), if error.kind() == ErrorKind::Usage { 2 } else { 1 }),
+    }
+}
+
+/// One readable line, whatever the message holds.
+#[expect(clippy::print_stderr, reason = "this is the command's own voice")]
+fn fail(message: &str, status: u8) -> ExitCode {
+    eprintln!("epochflow: {}", message.split_whitespace().collect::<Vec<_>>().join(" "));
+    ExitCode::from(status)
+}
+
+/// Resolves at SIGINT or SIGTERM.
+async fn interrupted() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => {}
+                _ = terminate.recv() => {}
+            }
+            return;
+        }
+    }
+    let _ = tokio::signal::ctrl_c().await;
+}

@@ -1,0 +1,58 @@
+//! `epochflow run` and `epochflow explain`.
+
+use std::path::Path;
+
+use epochflow::{DataStreamWriter, Error, ErrorKind, Result, StreamSession, Trigger};
+
+use super::progress::ProgressPrinter;
+use super::{Delivery, RunArgs, interrupted};
+
+/// Runs a pipeline until it ends, fails, or is told to stop.
+pub(super) async fn run(args: RunArgs) -> Result<()> {
+    if args.delivery == Delivery::ExactlyOnce {
+        return Err(Error::new(
+            ErrorKind::Usage,
+            "--delivery exactly-once is not available in this version; use at-least-once, where a clean stop and restart repeats nothing",
+        ));
+    }
+    let session = StreamSession::new()?;
+    let mut writer = read(&session, &args.pipeline)
+        .await?
+        .option("checkpointLocation", &args.checkpoint)
+        .trigger(args.trigger);
+    for (name, value) in args.store.options {
+        writer = writer.store_option(name, value);
+    }
+    if let Some(name) = args.name {
+        writer = writer.query_name(name);
+    }
+    // A broker that does not answer must not make the command deaf.
+    let query = tokio::select! {
+        query = writer.start() => query?,
+        () = interrupted() => return Ok(()),
+    };
+    let printer = tokio::spawn(ProgressPrinter::new(args.progress).print(query.progress()));
+    tokio::select! {
+        ended = query.await_termination() => ended?,
+        () = interrupted() => query.stop().await?,
+    }
+    drop(query);
+    printer.abort();
+    Ok(())
+}
+
+/// Prints the plan of a pipeline.
+#[expect(clippy::print_stdout, reason = "the plan is the command's result")]
+pub(super) async fn explain(pipeline: &Path, trigger: Trigger) -> Result<()> {
+    let session = StreamSession::new()?;
+    let writer = read(&session, pipeline).await?.trigger(trigger);
+    println!("{}", writer.explain().await?);
+    Ok(())
+}
+
+async fn read(session: &StreamSession, pipeline: &Path) -> Result<DataStreamWriter> {
+    let sql = std::fs::read_to_string(pipeline).map_err(|e| {
+        Error::new(ErrorKind::Usage, format!("cannot read the pipeline {}: {e}", pipeline.display())).with_source(e)
+    })?;
+    session.pipeline(&sql).await
+}

@@ -1,0 +1,73 @@
+//! How far a planned epoch goes.
+
+use crate::epoch::SourceOffsets;
+
+/// The end of the next epoch: `latest`, or less where that would be more than `max` records. The limit is shared out by
+/// backlog, and a partition with a backlog gets at least one record, so that a small one never starves (as in Spark).
+pub(crate) fn plan_end(start: &SourceOffsets, latest: &SourceOffsets, max: Option<u64>) -> SourceOffsets {
+    // A partition that ends before its start is not read backwards.
+    let end_of = |partition, from: i64| latest.get(partition).copied().unwrap_or(from).max(from);
+    let backlog: u64 = start.iter().map(|(p, from)| end_of(p, *from).abs_diff(*from)).sum();
+    start
+        .iter()
+        .map(|(partition, from)| {
+            let end = end_of(partition, *from);
+            let end = match max {
+                Some(max) if backlog > max => {
+                    let share = end.abs_diff(*from) as f64 * (max as f64 / backlog as f64);
+                    let share = if share < 1.0 { share.ceil() } else { share.floor() };
+                    from.saturating_add_unsigned(share as u64).min(end)
+                }
+                _ => end,
+            };
+            (partition.clone(), end)
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::epoch::Partition;
+
+    fn offsets(offsets: &[i64]) -> SourceOffsets {
+        (0..).zip(offsets).map(|(number, offset)| (Partition::new("t", number), *offset)).collect()
+    }
+
+    #[test]
+    fn without_a_limit_all_that_is_there() {
+        assert_eq!(plan_end(&offsets(&[1, 5]), &offsets(&[9, 5]), None), offsets(&[9, 5]));
+        assert_eq!(plan_end(&offsets(&[1, 5]), &offsets(&[9, 5]), Some(8)), offsets(&[9, 5]));
+    }
+
+    #[test]
+    fn a_limit_is_shared_by_backlog_and_nobody_starves() {
+        assert_eq!(plan_end(&offsets(&[0, 0, 0]), &offsets(&[600, 300, 1]), Some(90)), offsets(&[59, 29, 1]));
+    }
+
+    #[test]
+    fn a_partition_that_shrank_stays() {
+        assert_eq!(plan_end(&offsets(&[7]), &offsets(&[3]), None), offsets(&[7]));
+    }
+
+    proptest! {
+        #[test]
+        fn ends_lie_between_start_and_latest_and_make_progress(
+            partitions in proptest::collection::vec((0i64..1000, 0i64..100_000), 1..20), max in 1u64..1000
+        ) {
+            let start: Vec<_> = partitions.iter().map(|(from, _)| *from).collect();
+            let latest: Vec<_> = partitions.iter().map(|(from, more)| from + more).collect();
+            let (start, latest) = (offsets(&start), offsets(&latest));
+            let end = plan_end(&start, &latest, Some(max));
+            let mut taken = 0;
+            for (partition, to) in &end {
+                prop_assert!(start[partition] <= *to && *to <= latest[partition]);
+                prop_assert!(latest[partition] == start[partition] || *to > start[partition]);
+                taken += to - start[partition];
+            }
+            prop_assert!(taken as u64 <= max + partitions.len() as u64);
+        }
+    }
+}

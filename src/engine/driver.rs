@@ -1,0 +1,509 @@
+//! Carries out what the coordinator decides: one loop over all that can happen to a running query.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::bounds::plan_end;
+use super::coordinator::{Coordinator, Effect, Event};
+use super::open::OpenQuery;
+use super::policy::{Bounds, Step, Until, policy};
+use super::report::EpochReports;
+use super::retry::while_transient;
+use super::task::{Command, PipelineTask, Sealed};
+use super::ticker::Ticker;
+use super::QuerySpec;
+use crate::checkpoint::{CommitEntry, OffsetEntry, OffsetMetadata, purge_threshold};
+use crate::epoch::{Cut, EpochId, Offset, Partition, SourceOffsets};
+use crate::error::{Error, Result};
+use crate::plan::table::Flow;
+use crate::query::{QueryShared, Request, Trigger};
+use crate::sink::CommitMessage;
+use crate::source::Source;
+
+/// How long a stop waits for the running epoch.
+const STOP_GRACE: Duration = Duration::from_secs(4);
+/// How often a continuous query asks whether its sources have new partitions.
+const DISCOVERY_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Why a driver has nothing more to do.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Ended,
+    /// All epochs are committed; the query is to be opened anew with the partitions that there are now.
+    PartitionsChanged,
+}
+
+/// What the driver knows of a pipeline.
+struct SlotState {
+    source: usize,
+    partition: Partition,
+    flow: Arc<Flow>,
+    commands: mpsc::Sender<Command>,
+    /// End of the last epoch that the pipeline has ended.
+    sealed: Offset,
+    committed: Offset,
+}
+
+/// Something that went on in the background and is done.
+enum Done {
+    Event(Event),
+    Taken { sealed: SealedEnd, message: CommitMessage },
+    Planned { latest: Cut },
+    Available { target: Cut, answer: oneshot::Sender<Result<()>> },
+    Partitions { latest: Cut },
+    Purged,
+    Nothing,
+}
+
+/// Which pipeline has reached which end.
+struct SealedEnd {
+    slot: usize,
+    epoch: EpochId,
+    end: Offset,
+}
+
+type Background = FuturesUnordered<BoxFuture<'static, Result<Done>>>;
+
+/// Drives one open query until it ends or must be opened anew.
+pub(super) struct Driver<'a> {
+    spec: &'a QuerySpec,
+    shared: &'a Arc<QueryShared>,
+    sources: Vec<Arc<dyn Source>>,
+    coordinator: Coordinator,
+    slots: Vec<SlotState>,
+    tasks: JoinSet<Result<()>>,
+    sealed: mpsc::Receiver<Sealed>,
+    background: Background,
+    /// What writers told of epochs that the sink has not committed, by slot.
+    messages: BTreeMap<EpochId, Vec<(usize, CommitMessage)>>,
+    /// When the step of an epoch began that is being done.
+    step_began: BTreeMap<EpochId, Instant>,
+    reports: EpochReports,
+    ticker: Ticker,
+    metadata: Option<OffsetMetadata>,
+    /// Ends of the sources when an available-now query started.
+    available: Option<Cut>,
+    waiters: Vec<(Vec<Offset>, oneshot::Sender<Result<()>>)>,
+    rerun: Option<Cut>,
+    started: Instant,
+    /// When a stop that was asked for gives up on the running epoch.
+    stop_deadline: Option<Instant>,
+    is_purging: bool,
+    is_changing: bool,
+    outcome: Option<Outcome>,
+}
+
+impl<'a> Driver<'a> {
+    pub(super) fn new(
+        spec: &'a QuerySpec,
+        open: OpenQuery,
+        shared: &'a Arc<QueryShared>,
+        available: Option<Cut>,
+    ) -> Result<Self> {
+        let policy = policy(spec.trigger);
+        let is_open = policy.bounds == Bounds::AtTick;
+        let (report, sealed) = mpsc::channel(open.pipelines.len().max(1) * 2);
+        let mut slots = Vec::with_capacity(open.pipelines.len());
+        let mut tasks = JoinSet::new();
+        for (slot, pipeline) in open.pipelines.into_iter().enumerate() {
+            // Every epoch in flight has one command, and a pause and a resume may stand between two.
+            let (commands, commanded) = mpsc::channel(4 * policy.max_in_flight + 4);
+            let (source, partition) = (pipeline.source, pipeline.partition.clone());
+            let flow = Arc::clone(&pipeline.flow);
+            let at = flow.position();
+            slots.push(SlotState { source, partition, flow, commands, sealed: at, committed: at });
+            let writer = spec.sink.writer(slot)?;
+            tasks.spawn(PipelineTask::new(slot, pipeline, writer, commanded, report.clone(), is_open).run());
+        }
+        Ok(Self {
+            spec,
+            shared,
+            sources: open.sources,
+            coordinator: Coordinator::new(policy, slots.len(), open.next),
+            slots,
+            tasks,
+            sealed,
+            background: Background::new(),
+            messages: BTreeMap::new(),
+            step_began: BTreeMap::new(),
+            reports: EpochReports::new(),
+            ticker: Ticker::new(spec.trigger),
+            metadata: open.metadata,
+            available,
+            waiters: Vec::new(),
+            rerun: open.rerun,
+            started: Instant::now(),
+            stop_deadline: None,
+            is_purging: false,
+            is_changing: false,
+            outcome: None,
+        })
+    }
+
+    /// The ends that an available-now query goes up to, for the driver that takes over.
+    pub(super) fn into_available(self) -> Option<Cut> {
+        self.available
+    }
+
+    /// Runs until the query ends, fails, or must be opened anew.
+    pub(super) async fn run(&mut self, requests: &mut mpsc::Receiver<Request>) -> Result<Outcome> {
+        self.shared.set_status("Running", false, true);
+        if let Some(end) = self.rerun.take() {
+            let ends = self.by_slot(&end);
+            self.reports.begin(self.coordinator.next_epoch(), self.sources.len(), None);
+            let effects = self.coordinator.rerun(ends, self.started.elapsed());
+            self.perform(effects)?;
+        }
+        let mut discovery = tokio::time::interval_at(Instant::now() + DISCOVERY_INTERVAL, DISCOVERY_INTERVAL);
+        let mut requests_open = true;
+        while self.outcome.is_none() {
+            let deadline = self.stop_deadline;
+            tokio::select! {
+                biased;
+                request = requests.recv(), if requests_open => match request {
+                    Some(request) => self.on_request(request)?,
+                    None => requests_open = false,
+                },
+                Some(sealed) = self.sealed.recv() => self.on_sealed(sealed),
+                Some(done) = self.background.next() => self.on_done(done?)?,
+                Some(ended) = self.tasks.join_next() => {
+                    ended.map_err(|e| Error::internal("a pipeline's task panicked").with_source(e))??;
+                }
+                () = self.ticker.tick(), if self.is_continuous() || self.coordinator.is_idle() => {
+                    let moved = self.has_moved();
+                    self.event(Event::Tick { moved })?;
+                }
+                _ = discovery.tick(), if self.is_continuous() => self.ask_for_partitions(),
+                () = until(deadline) => {
+                    tracing::warn!("the running epoch did not end in {STOP_GRACE:?}; it will be read again at the next start");
+                    self.outcome = Some(Outcome::Ended);
+                }
+            }
+        }
+        // Readers and writers are gone when this returns: a new driver may open the same partitions.
+        self.tasks.shutdown().await;
+        Ok(self.outcome.take().unwrap_or(Outcome::Ended))
+    }
+
+    fn on_request(&mut self, request: Request) -> Result<()> {
+        match request {
+            Request::Stop => {
+                self.stop_deadline.get_or_insert(Instant::now() + STOP_GRACE);
+                let moved = self.has_moved();
+                self.event(Event::Stop { moved })
+            }
+            Request::ProcessAllAvailable(answer) => {
+                let sources = self.sources.clone();
+                self.spawn(async move {
+                    match latest(&sources).await {
+                        Ok(target) => Ok(Done::Available { target, answer }),
+                        Err(error) => {
+                            let _ = answer.send(Err(error));
+                            Ok(Done::Nothing)
+                        }
+                    }
+                });
+                Ok(())
+            }
+        }
+    }
+
+    fn on_sealed(&mut self, sealed: Sealed) {
+        let Sealed { slot, epoch, end, rows_in, rows_out, taken } = sealed;
+        if let Some(state) = self.slots.get_mut(slot) {
+            state.sealed = end;
+            self.reports.add_rows(epoch, state.source, rows_in, rows_out);
+        }
+        let sealed = SealedEnd { slot, epoch, end };
+        self.background.push(Box::pin(async move { Ok(Done::Taken { sealed, message: taken.await? }) }));
+    }
+
+    fn on_done(&mut self, done: Done) -> Result<()> {
+        match done {
+            Done::Event(event) => self.event(event),
+            Done::Taken { sealed: SealedEnd { slot, epoch, end }, message } => {
+                self.messages.entry(epoch).or_default().push((slot, message));
+                self.event(Event::PartitionDone { epoch, slot, end })
+            }
+            Done::Planned { latest } => self.on_planned(latest),
+            Done::Available { target, answer } => {
+                let target = self.by_slot(&target);
+                self.waiters.push((target, answer));
+                self.answer_waiters();
+                Ok(())
+            }
+            Done::Partitions { latest } => {
+                if self.has_other_partitions(&latest) && !self.is_changing {
+                    self.is_changing = true;
+                    let moved = self.has_moved();
+                    self.event(Event::Stop { moved })?;
+                }
+                Ok(())
+            }
+            Done::Purged => {
+                self.is_purging = false;
+                Ok(())
+            }
+            Done::Nothing => Ok(()),
+        }
+    }
+
+    fn on_planned(&mut self, latest: Cut) -> Result<()> {
+        if self.available.is_none() && self.has_other_partitions(&latest) && self.stop_deadline.is_none() {
+            self.outcome = Some(Outcome::PartitionsChanged);
+            return Ok(());
+        }
+        let limited = policy(self.spec.trigger).until != Until::OneEpoch;
+        let start = self.cut(|slot| slot.committed);
+        let ends = self.sources.iter().zip(start.iter().zip(&latest)).map(|(source, (start, latest))| {
+            plan_end(start, latest, source.max_records_per_batch().filter(|_| limited))
+        });
+        let ends: Cut = ends.collect();
+        if policy(self.spec.trigger).until == Until::CaughtUp {
+            self.available.get_or_insert_with(|| latest.clone());
+        }
+        let is_new = ends != start;
+        self.shared.set_status(
+            if is_new { "Processing new data" } else { "Waiting for data to arrive" },
+            is_new,
+            is_new,
+        );
+        if is_new {
+            self.reports.begin(self.coordinator.next_epoch(), self.sources.len(), Some(latest));
+        }
+        let ends = is_new.then(|| self.by_slot(&ends));
+        self.event(Event::Planned(ends))
+    }
+
+    fn event(&mut self, event: Event) -> Result<()> {
+        let effects = self.coordinator.on(event, self.started.elapsed());
+        self.perform(effects)
+    }
+
+    fn perform(&mut self, effects: Vec<Effect>) -> Result<()> {
+        effects.into_iter().try_for_each(|effect| self.perform_one(effect))
+    }
+
+    fn perform_one(&mut self, effect: Effect) -> Result<()> {
+        match effect {
+            Effect::Plan => self.plan(),
+            Effect::Finish { epoch, ends, last } => {
+                if ends.is_none() {
+                    self.reports.begin(epoch, self.sources.len(), None);
+                }
+                self.step_began.insert(epoch, Instant::now());
+                let ends = ends.unwrap_or_default();
+                for number in 0..self.slots.len() {
+                    self.command(number, Command::Finish { epoch, end: ends.get(number).copied(), last })?;
+                }
+            }
+            Effect::CommitSink(epoch) => self.commit_sink(epoch),
+            Effect::LogOffsets { epoch, ends } => self.log_offsets(epoch, &ends),
+            Effect::LogCommit(epoch) => self.log_commit(epoch),
+            Effect::Pause => {
+                tracing::warn!(
+                    "no epoch could be committed for {:?}: holding the sources back until one is",
+                    policy(self.spec.trigger).max_uncommitted
+                );
+                self.shared.set_status("Waiting for the checkpoint", true, true);
+                (0..self.slots.len()).try_for_each(|number| self.command(number, Command::Pause))?;
+            }
+            Effect::Resume => {
+                tracing::info!("epochs are being committed again: the sources go on");
+                (0..self.slots.len()).try_for_each(|number| self.command(number, Command::Resume))?;
+            }
+            Effect::Committed { epoch, ends } => self.on_committed(epoch, &ends),
+            Effect::End => {
+                self.outcome = Some(if self.is_changing && self.stop_deadline.is_none() {
+                    Outcome::PartitionsChanged
+                } else {
+                    Outcome::Ended
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn command(&self, slot: usize, command: Command) -> Result<()> {
+        let Some(slot) = self.slots.get(slot) else { return Ok(()) };
+        match slot.commands.try_send(command) {
+            // A pipeline that has ended has an error to tell, which ends the query.
+            Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => Ok(()),
+            Err(mpsc::error::TrySendError::Full(_)) => {
+                Err(Error::internal(format!("{} has more epochs in flight than were allowed", slot.partition)))
+            }
+        }
+    }
+
+    fn plan(&mut self) {
+        self.reports.restart_clock();
+        if let Some(latest) = self.available.clone() {
+            self.spawn(async move { Ok(Done::Planned { latest }) });
+            return;
+        }
+        let sources = self.sources.clone();
+        self.spawn(async move {
+            let latest = while_transient("asking the sources for their ends", || latest(&sources)).await?;
+            Ok(Done::Planned { latest })
+        });
+    }
+
+    fn ask_for_partitions(&self) {
+        let sources = self.sources.clone();
+        self.spawn(async move {
+            match latest(&sources).await {
+                Ok(latest) => Ok(Done::Partitions { latest }),
+                Err(error) => {
+                    tracing::debug!("could not ask for new partitions: {error}");
+                    Ok(Done::Nothing)
+                }
+            }
+        });
+    }
+
+    fn commit_sink(&mut self, epoch: EpochId) {
+        if let Some(began) = self.step_began.remove(&epoch) {
+            self.reports.add_duration(epoch, "addBatch", began);
+        }
+        let mut messages = self.messages.remove(&epoch).unwrap_or_default();
+        messages.sort_by_key(|(slot, _)| *slot);
+        let messages = messages.into_iter().map(|(_, message)| message).collect();
+        let sink = Arc::clone(&self.spec.sink);
+        self.spawn(async move {
+            sink.commit(epoch, messages).await?;
+            Ok(Done::Event(Event::StepDone { epoch, step: Step::CommitSink }))
+        });
+    }
+
+    fn log_offsets(&mut self, epoch: EpochId, ends: &[Offset]) {
+        self.step_began.insert(epoch, Instant::now());
+        let now = chrono::Utc::now().timestamp_millis();
+        let metadata = OffsetMetadata::following(self.metadata.as_ref(), now);
+        self.metadata = Some(metadata.clone());
+        let cut = self.cut_of(ends);
+        let offsets = self.sources.iter().zip(&cut).map(|(source, offsets)| Some(source.encode_offsets(offsets)));
+        let entry = OffsetEntry { metadata: Some(metadata), offsets: offsets.collect() };
+        let log = Arc::clone(&self.spec.checkpoint);
+        self.spawn(async move {
+            while_transient(&format!("writing offsets/{epoch}"), || log.put_offsets(epoch, &entry)).await?;
+            Ok(Done::Event(Event::StepDone { epoch, step: Step::LogOffsets }))
+        });
+    }
+
+    fn log_commit(&mut self, epoch: EpochId) {
+        if let Some(began) = self.step_began.insert(epoch, Instant::now()) {
+            self.reports.add_duration(epoch, "walCommit", began);
+        }
+        let watermark = self.metadata.as_ref().map_or(0, |metadata| metadata.batch_watermark_ms);
+        let entry = CommitEntry { next_batch_watermark_ms: watermark };
+        let log = Arc::clone(&self.spec.checkpoint);
+        self.spawn(async move {
+            while_transient(&format!("writing commits/{epoch}"), || log.put_commit(epoch, &entry)).await?;
+            Ok(Done::Event(Event::StepDone { epoch, step: Step::LogCommit }))
+        });
+    }
+
+    fn on_committed(&mut self, epoch: EpochId, ends: &[Offset]) {
+        if let Some(began) = self.step_began.remove(&epoch) {
+            self.reports.add_duration(epoch, "commitOffsets", began);
+        }
+        let start = self.cut(|slot| slot.committed);
+        for (slot, end) in self.slots.iter_mut().zip(ends) {
+            slot.committed = *end;
+        }
+        let end = self.cut(|slot| slot.committed);
+        self.reports.publish(epoch, self.shared, &self.sources, self.spec.sink.as_ref(), &start, &end);
+        self.ticker.on_committed();
+        self.answer_waiters();
+        self.purge(epoch);
+    }
+
+    /// Old entries go in the background: no epoch waits for it, and a failure only leaves files for the next time.
+    fn purge(&mut self, committed: EpochId) {
+        let Some(threshold) = purge_threshold(committed).filter(|_| !self.is_purging) else { return };
+        self.is_purging = true;
+        let log = Arc::clone(&self.spec.checkpoint);
+        self.spawn(async move {
+            if let Err(error) = log.purge_before(threshold).await {
+                tracing::warn!("could not delete old entries of the checkpoint: {error}");
+            }
+            Ok(Done::Purged)
+        });
+    }
+
+    fn answer_waiters(&mut self) {
+        let slots = &self.slots;
+        let is_reached = |target: &[Offset]| slots.iter().zip(target).all(|(slot, target)| slot.committed >= *target);
+        for (_, answer) in self.waiters.extract_if(.., |(target, _)| is_reached(target)) {
+            let _ = answer.send(Ok(()));
+        }
+    }
+
+    fn spawn(&self, work: impl Future<Output = Result<Done>> + Send + 'static) {
+        self.background.push(Box::pin(work));
+    }
+
+    fn is_continuous(&self) -> bool {
+        matches!(self.spec.trigger, Trigger::Continuous(_))
+    }
+
+    fn has_moved(&self) -> bool {
+        self.slots.iter().any(|slot| slot.flow.position() != slot.sealed)
+    }
+
+    fn has_other_partitions(&self, latest: &Cut) -> bool {
+        let read: BTreeSet<(usize, &Partition)> =
+            self.slots.iter().map(|slot| (slot.source, &slot.partition)).collect();
+        let there: BTreeSet<(usize, &Partition)> = latest
+            .iter()
+            .enumerate()
+            .flat_map(|(source, offsets)| offsets.keys().map(move |partition| (source, partition)))
+            .collect();
+        read != there
+    }
+
+    fn cut(&self, offset: impl Fn(&SlotState) -> Offset) -> Cut {
+        let mut cut = vec![SourceOffsets::new(); self.sources.len()];
+        for slot in &self.slots {
+            if let Some(source) = cut.get_mut(slot.source) {
+                source.insert(slot.partition.clone(), offset(slot));
+            }
+        }
+        cut
+    }
+
+    fn cut_of(&self, ends: &[Offset]) -> Cut {
+        let mut cut = vec![SourceOffsets::new(); self.sources.len()];
+        for (slot, end) in self.slots.iter().zip(ends) {
+            if let Some(source) = cut.get_mut(slot.source) {
+                source.insert(slot.partition.clone(), *end);
+            }
+        }
+        cut
+    }
+
+    /// The reverse of `cut_of`; a partition that is not in `cut` stays where it is.
+    fn by_slot(&self, cut: &Cut) -> Vec<Offset> {
+        let at = |slot: &SlotState| cut.get(slot.source).and_then(|offsets| offsets.get(&slot.partition)).copied();
+        self.slots.iter().map(|slot| at(slot).unwrap_or(slot.committed)).collect()
+    }
+}
+
+async fn latest(sources: &[Arc<dyn Source>]) -> Result<Cut> {
+    futures::future::try_join_all(sources.iter().map(|source| source.latest_offsets())).await
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}

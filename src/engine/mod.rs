@@ -1,0 +1,85 @@
+//! Runs queries: opens a planned query at the place its checkpoint names, and drives it epoch by epoch.
+//!
+//! `policy.rs` says what differs between triggers; `coordinator.rs` decides, `driver.rs` does, `task.rs` is one pipeline.
+
+mod bounds;
+mod coordinator;
+mod driver;
+mod open;
+mod policy;
+mod report;
+mod retry;
+mod task;
+mod ticker;
+
+#[cfg(test)]
+mod coordinator_tests;
+
+use std::sync::Arc;
+
+use datafusion::execution::TaskContext;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+
+use self::driver::{Driver, Outcome};
+use self::open::OpenQuery;
+use crate::checkpoint::Checkpoint;
+use crate::error::{Error, Result};
+use crate::plan::PlannedQuery;
+use crate::query::{QueryShared, StreamingQuery, Trigger};
+use crate::sink::Sink;
+
+/// All that a query needs to run.
+#[derive(Clone)]
+pub(crate) struct QuerySpec {
+    pub(crate) name: Option<String>,
+    pub(crate) planned: PlannedQuery,
+    pub(crate) context: Arc<TaskContext>,
+    pub(crate) sink: Arc<dyn Sink>,
+    pub(crate) trigger: Trigger,
+    pub(crate) checkpoint: Arc<Checkpoint>,
+}
+
+/// Starts a query on the runtime of `handle`. What can be known before the first record is known when this returns.
+///
+/// # Errors
+/// The checkpoint is damaged, a service or topic is not there, data that the checkpoint needs is gone.
+pub(crate) async fn start(handle: &Handle, spec: QuerySpec) -> Result<StreamingQuery> {
+    let opening = handle.spawn(async move {
+        let id = spec.checkpoint.query_id().await?;
+        spec.sink.open().await?;
+        let open = OpenQuery::new(&spec).await?;
+        Ok::<_, Error>((id, spec, open))
+    });
+    let (id, spec, open) = opening.await.map_err(|e| Error::internal("starting the query ended early").with_source(e))??;
+    let shared = QueryShared::new(id, uuid::Uuid::new_v4(), spec.name.clone());
+    let (requests, requested) = mpsc::channel(16);
+    let query = StreamingQuery::new(Arc::clone(&shared), requests);
+    let driven = handle.spawn(drive(spec, open, Arc::clone(&shared), requested));
+    handle.spawn(async move {
+        let outcome = driven.await.unwrap_or_else(|e| Err(Error::internal("the query's task panicked").with_source(e)));
+        shared.finish(outcome);
+    });
+    Ok(query)
+}
+
+/// Drives the query, and opens it anew whenever its sources have other partitions than before.
+async fn drive(
+    spec: QuerySpec,
+    mut open: OpenQuery,
+    shared: Arc<QueryShared>,
+    mut requested: mpsc::Receiver<crate::query::Request>,
+) -> Result<()> {
+    let mut available = None;
+    loop {
+        let mut driver = Driver::new(&spec, open, &shared, available)?;
+        match driver.run(&mut requested).await? {
+            Outcome::Ended => return Ok(()),
+            Outcome::PartitionsChanged => {
+                tracing::info!("the sources have other partitions than before; going on with the new ones");
+                available = driver.into_available();
+                open = OpenQuery::new(&spec).await?;
+            }
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! From a checkpoint and a plan to open pipelines.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::QuerySpec;
+use crate::checkpoint::{OffsetEntry, OffsetMetadata, Recovery, Restart, decide, decode_initial, encode_initial};
+use crate::epoch::{Cut, EpochId, SourceOffsets};
+use crate::error::{Error, ErrorKind, Result};
+use crate::plan::pipeline::{self, Pipeline};
+use crate::query::Trigger;
+use crate::source::{ReadRequest, Source};
+
+/// A query at the place where it goes on.
+pub(super) struct OpenQuery {
+    pub(super) sources: Vec<Arc<dyn Source>>,
+    pub(super) pipelines: Vec<Pipeline>,
+    /// The epoch to begin with.
+    pub(super) next: EpochId,
+    /// The end of the epoch before it.
+    pub(super) start: Cut,
+    /// The end of epoch `next`, where it was planned by an earlier run that did not commit it.
+    pub(super) rerun: Option<Cut>,
+    /// Of the newest entry in the log, to be carried forward.
+    pub(super) metadata: Option<OffsetMetadata>,
+}
+
+impl OpenQuery {
+    pub(super) async fn new(spec: &QuerySpec) -> Result<Self> {
+        let planned = pipeline::sources(&spec.planned.physical)?;
+        let sources: Vec<Arc<dyn Source>> = planned.iter().map(|planned| Arc::clone(&planned.source)).collect();
+        let bounded = !matches!(spec.trigger, Trigger::Continuous(_));
+        let place = Place::find(spec, &sources, bounded).await?;
+        let mut readers = Vec::with_capacity(planned.len());
+        for (planned, start) in planned.iter().zip(&place.start) {
+            let request = ReadRequest { start: start.clone(), projection: planned.projection.clone(), bounded };
+            readers.push(planned.source.open(request).await?);
+        }
+        let pipelines = pipeline::open(&spec.planned.physical, readers, &spec.context)?;
+        let Place { next, start, rerun, metadata } = place;
+        Ok(Self { sources, pipelines, next, start, rerun, metadata })
+    }
+}
+
+/// Where a query goes on.
+struct Place {
+    next: EpochId,
+    start: Cut,
+    rerun: Option<Cut>,
+    metadata: Option<OffsetMetadata>,
+}
+
+impl Place {
+    async fn find(spec: &QuerySpec, sources: &[Arc<dyn Source>], bounded: bool) -> Result<Self> {
+        let log = &spec.checkpoint;
+        let restart = if bounded { Restart::MicroBatch } else { Restart::Continuous };
+        let recovery = decide(&log.facts().await?, restart)?;
+        log.discard(recovery.discard()).await?;
+        let next = recovery.first_epoch();
+        match recovery {
+            Recovery::Fresh { .. } => {
+                let start = initial_offsets(spec, sources).await?;
+                Ok(Self { next, start, rerun: None, metadata: None })
+            }
+            Recovery::Resume { committed, start: entry, .. } => {
+                let start = resumed(&entry, sources).await?;
+                tracing::info!("going on after epoch {committed} of {}", log.location());
+                Ok(Self { next, start, rerun: None, metadata: entry.metadata })
+            }
+            Recovery::Rerun { epoch, start, end, .. } => {
+                let start = match start {
+                    Some(entry) => resumed(&entry, sources).await?,
+                    None => initial_offsets(spec, sources).await?,
+                };
+                let ends = decoded(&end, sources)?;
+                tracing::info!("epoch {epoch} was planned and not committed; running it again with the same bounds");
+                let rerun = Some(start.iter().zip(ends).map(|(start, end)| within(start, &end)).collect());
+                Ok(Self { next, start, rerun, metadata: end.metadata })
+            }
+        }
+    }
+}
+
+/// The planned end for exactly the partitions that are read: one that came since ends where it starts.
+fn within(start: &SourceOffsets, end: &SourceOffsets) -> SourceOffsets {
+    let end_of = |partition, from: i64| end.get(partition).copied().unwrap_or(from).max(from);
+    start.iter().map(|(partition, from)| (partition.clone(), end_of(partition, *from))).collect()
+}
+
+async fn resumed(entry: &OffsetEntry, sources: &[Arc<dyn Source>]) -> Result<Cut> {
+    let mut cut = Vec::with_capacity(sources.len());
+    for (source, offsets) in sources.iter().zip(decoded(entry, sources)?) {
+        cut.push(source.resume_offsets(&offsets).await?);
+    }
+    Ok(cut)
+}
+
+fn decoded(entry: &OffsetEntry, sources: &[Arc<dyn Source>]) -> Result<Cut> {
+    if entry.offsets.len() != sources.len() {
+        return Err(Error::new(
+            ErrorKind::Checkpoint,
+            format!(
+                "the checkpoint holds offsets of {} sources and the query has {}; use the query that wrote it, or a new checkpoint",
+                entry.offsets.len(),
+                sources.len()
+            ),
+        ));
+    }
+    let decode = |(source, line): (&Arc<dyn Source>, &Option<String>)| match line {
+        Some(line) => source.decode_offsets(line),
+        None => Ok(SourceOffsets::new()),
+    };
+    sources.iter().zip(&entry.offsets).map(decode).collect()
+}
+
+/// The offsets that the first run found, kept so that a restart before the first commit starts at the same place.
+async fn initial_offsets(spec: &QuerySpec, sources: &[Arc<dyn Source>]) -> Result<Cut> {
+    let mut cut = Vec::with_capacity(sources.len());
+    for (number, source) in sources.iter().enumerate() {
+        let held = match spec.checkpoint.initial(number).await? {
+            Some(held) => held,
+            None => {
+                let found = encode_initial(&source.encode_offsets(&source.initial_offsets().await?));
+                spec.checkpoint.put_initial(number, Bytes::from(found)).await?
+            }
+        };
+        let offsets = source.decode_offsets(&decode_initial(&held, &format!("sources/{number}/0"))?)?;
+        cut.push(source.resume_offsets(&offsets).await?);
+    }
+    Ok(cut)
+}

@@ -1,0 +1,68 @@
+//! What differs between triggers, as a value that the coordinator consults.
+
+use std::time::Duration;
+
+use crate::query::Trigger;
+
+/// One durable or visible step in the life of an epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Every partition reads up to the epoch's end, and the sink has taken what came of it.
+    Run,
+    /// The sink makes the epoch visible.
+    CommitSink,
+    /// `offsets/N` holds the epoch's end.
+    LogOffsets,
+    /// `commits/N` says that the epoch is done.
+    LogCommit,
+}
+
+/// When an epoch's end is decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Bounds {
+    /// Before its data is read, from the ends of the sources.
+    Planned,
+    /// When the tick comes, from wherever each partition then is.
+    AtTick,
+}
+
+/// When a query ends by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Until {
+    Stopped,
+    OneEpoch,
+    CaughtUp,
+}
+
+/// How epochs live under a trigger.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Policy {
+    pub(crate) bounds: Bounds,
+    pub(crate) order: [Step; 4],
+    pub(crate) until: Until,
+    /// Epochs whose end is decided and that are not committed. At the bound the running epoch grows instead.
+    pub(crate) max_in_flight: usize,
+    /// When nothing was committed for so long, sources are held back until something is: it bounds what a crash
+    /// would repeat.
+    pub(crate) max_uncommitted: Duration,
+}
+
+/// The policy of a trigger.
+pub(crate) fn policy(trigger: Trigger) -> Policy {
+    let continuous = matches!(trigger, Trigger::Continuous(_));
+    Policy {
+        bounds: if continuous { Bounds::AtTick } else { Bounds::Planned },
+        order: if continuous {
+            [Step::Run, Step::CommitSink, Step::LogOffsets, Step::LogCommit]
+        } else {
+            [Step::LogOffsets, Step::Run, Step::CommitSink, Step::LogCommit]
+        },
+        until: match trigger {
+            Trigger::Continuous(_) | Trigger::ProcessingTime(_) => Until::Stopped,
+            Trigger::AvailableNow => Until::CaughtUp,
+            Trigger::Once => Until::OneEpoch,
+        },
+        max_in_flight: if continuous { 4 } else { 1 },
+        max_uncommitted: Duration::from_secs(60),
+    }
+}

@@ -1,0 +1,155 @@
+//! The task of one pipeline: reads, transforms and writes without pause, and ends epochs when told to.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use arrow::array::RecordBatch;
+use futures::Stream;
+use futures::future::BoxFuture;
+use tokio::sync::mpsc;
+
+use crate::epoch::{EpochId, Offset};
+use crate::error::{Error, Result};
+use crate::plan::pipeline::Pipeline;
+use crate::sink::{CommitMessage, SinkWriter};
+
+/// What the driver tells a pipeline.
+#[derive(Debug)]
+pub(super) enum Command {
+    /// End the epoch at this offset, or (`None`) wherever the pipeline is; after the last one stay there.
+    Finish { epoch: EpochId, end: Option<Offset>, last: bool },
+    /// Read nothing until told to resume. Epochs can still be ended.
+    Pause,
+    Resume,
+}
+
+/// A pipeline has reached the end of an epoch.
+pub(super) struct Sealed {
+    pub(super) slot: usize,
+    pub(super) epoch: EpochId,
+    pub(super) end: Offset,
+    pub(super) rows_in: u64,
+    pub(super) rows_out: u64,
+    /// Resolves when the sink has taken all rows of the epoch.
+    pub(super) taken: BoxFuture<'static, Result<CommitMessage>>,
+}
+
+pub(super) struct PipelineTask {
+    slot: usize,
+    pipeline: Pipeline,
+    writer: Box<dyn SinkWriter>,
+    commands: mpsc::Receiver<Command>,
+    sealed: mpsc::Sender<Sealed>,
+    /// Whether records may be read that belong to no planned epoch (continuous).
+    is_open: bool,
+    is_paused: bool,
+    finishing: Option<(EpochId, bool)>,
+    rows_in_before: u64,
+    rows_out: u64,
+}
+
+/// What the stream has to say.
+enum Step {
+    Batch(RecordBatch),
+    /// All records before the end are through.
+    Drained,
+}
+
+impl PipelineTask {
+    pub(super) fn new(
+        slot: usize,
+        pipeline: Pipeline,
+        writer: Box<dyn SinkWriter>,
+        commands: mpsc::Receiver<Command>,
+        sealed: mpsc::Sender<Sealed>,
+        is_open: bool,
+    ) -> Self {
+        let (rows_in_before, rows_out) = (0, 0);
+        let (is_paused, finishing) = (false, None);
+        Self { slot, pipeline, writer, commands, sealed, is_open, is_paused, finishing, rows_in_before, rows_out }
+    }
+
+    /// Runs until the driver drops its end of the commands.
+    pub(super) async fn run(mut self) -> Result<()> {
+        self.set_idle_end();
+        loop {
+            tokio::select! {
+                biased;
+                command = self.commands.recv(), if self.finishing.is_none() => match command {
+                    Some(command) => self.on_command(command),
+                    None => return Ok(()),
+                },
+                step = std::future::poll_fn(|cx| poll_step(&mut self.pipeline, self.finishing.is_some(), cx)) => match step? {
+                    Step::Batch(batch) => {
+                        self.rows_out += batch.num_rows() as u64;
+                        if batch.num_rows() > 0 {
+                            self.writer.write(&batch).await?;
+                        }
+                    }
+                    Step::Drained => self.seal().await?,
+                },
+            }
+            // A pipeline that always has something to read must let others on its thread run.
+            tokio::task::coop::consume_budget().await;
+        }
+    }
+
+    fn on_command(&mut self, command: Command) {
+        match command {
+            Command::Finish { epoch, end, last } => {
+                self.is_open &= !last;
+                self.finishing = Some((epoch, last));
+                let flow = &self.pipeline.flow;
+                flow.set_end(end.unwrap_or_else(|| flow.position()));
+            }
+            Command::Pause => {
+                self.is_paused = true;
+                self.set_idle_end();
+            }
+            Command::Resume => {
+                self.is_paused = false;
+                self.set_idle_end();
+            }
+        }
+    }
+
+    /// Ends the epoch. Nothing here waits for acknowledgements: the next epoch's records go on at once.
+    async fn seal(&mut self) -> Result<()> {
+        let Some((epoch, _)) = self.finishing.take() else { return Ok(()) };
+        let rows_in = self.pipeline.flow.rows();
+        let sealed = Sealed {
+            slot: self.slot,
+            epoch,
+            end: self.pipeline.flow.position(),
+            rows_in: rows_in - self.rows_in_before,
+            rows_out: std::mem::take(&mut self.rows_out),
+            taken: self.writer.seal(epoch),
+        };
+        self.rows_in_before = rows_in;
+        self.set_idle_end();
+        self.sealed.send(sealed).await.map_err(|_| Error::internal("the query's driver is gone"))
+    }
+
+    /// How far to read while no epoch is being ended.
+    fn set_idle_end(&self) {
+        let flow = &self.pipeline.flow;
+        flow.set_end(if self.is_open && !self.is_paused { Offset::MAX } else { flow.position() });
+    }
+}
+
+fn poll_step(pipeline: &mut Pipeline, is_finishing: bool, cx: &mut Context<'_>) -> Poll<Result<Step>> {
+    match Pin::new(&mut pipeline.stream).poll_next(cx) {
+        Poll::Ready(Some(batch)) => {
+            let partition = &pipeline.partition;
+            let at = pipeline.flow.position();
+            Poll::Ready(batch.map(Step::Batch).map_err(|error| {
+                Error::from(error).context(format!("{partition}, in the records before offset {at}"))
+            }))
+        }
+        Poll::Ready(None) => {
+            Poll::Ready(Err(Error::internal(format!("the stream of {} has ended", pipeline.partition))))
+        }
+        Poll::Pending if is_finishing && pipeline.flow.is_drained() => Poll::Ready(Ok(Step::Drained)),
+        Poll::Pending => Poll::Pending,
+    }
+}

@@ -1,0 +1,309 @@
+//! A producer whose acknowledgements are counted by epoch, not by record.
+#![expect(unsafe_code, reason = "the safe interface looks the topic up by name for each record")]
+
+use std::collections::HashMap;
+use std::ffi::{CString, c_void};
+use std::ptr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use rdkafka::bindings as ffi;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
+use rdkafka::{ClientConfig, ClientContext, Message};
+use tokio::sync::Notify;
+
+use super::{kafka_error, kind_of};
+use crate::error::{Error, ErrorKind, Result};
+
+/// librdkafka's RD_KAFKA_PARTITION_UA.
+const ANY_PARTITION: i32 = -1;
+
+/// Acknowledgements still to come for one epoch of one writer.
+///
+/// Counts from 1, so that it cannot reach zero before [`seal`](Acks::seal) says that no record follows.
+#[derive(Debug)]
+pub(crate) struct Acks {
+    outstanding: AtomicI64,
+    failure: Mutex<Option<Error>>,
+    complete: Notify,
+}
+
+impl Acks {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self { outstanding: AtomicI64::new(1), failure: Mutex::new(None), complete: Notify::new() })
+    }
+
+    /// No record of this epoch follows.
+    pub(crate) fn seal(&self) {
+        self.settle();
+    }
+
+    /// Waits until every record is acknowledged.
+    ///
+    /// # Errors
+    /// The first record that the broker refused, or that could not be delivered in time.
+    pub(crate) async fn wait(&self) -> Result<()> {
+        while self.outstanding.load(Ordering::Acquire) > 0 {
+            self.complete.notified().await;
+        }
+        self.failure.lock().clone().map_or(Ok(()), Err)
+    }
+
+    /// The first failure so far: a writer need not wait for the end of its epoch to learn of it.
+    pub(crate) fn check(&self) -> Result<()> {
+        self.failure.lock().clone().map_or(Ok(()), Err)
+    }
+
+    fn settle(&self) {
+        if self.outstanding.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.complete.notify_one();
+        }
+    }
+
+    fn fail(&self, error: Error) {
+        self.failure.lock().get_or_insert(error);
+    }
+}
+
+/// Settles acknowledgements and tells waiting writers that the queue has room again.
+#[derive(Debug, Default)]
+struct DeliveryContext {
+    room: Arc<Notify>,
+}
+
+impl ClientContext for DeliveryContext {
+    fn error(&self, error: KafkaError, reason: &str) {
+        super::consumer::LoggingContext.error(error, reason);
+    }
+}
+
+impl ProducerContext for DeliveryContext {
+    type DeliveryOpaque = Arc<Acks>;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, acks: Arc<Acks>) {
+        if let Err((error, message)) = result {
+            let kind = error.rdkafka_error_code().map_or(ErrorKind::Internal, kind_of);
+            let topic = message.topic();
+            acks.fail(
+                Error::new(kind, format!("Kafka did not take a record for topic '{topic}': {error}"))
+                    .with_source(error.clone()),
+            );
+        }
+        acks.settle();
+        self.room.notify_waiters();
+    }
+}
+
+/// One record to write; parts that are `None` are null in Kafka.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Record<'a> {
+    pub(crate) key: Option<&'a [u8]>,
+    pub(crate) value: Option<&'a [u8]>,
+    /// `None` leaves the choice to the partitioner.
+    pub(crate) partition: Option<i32>,
+}
+
+/// What became of a record.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Queued {
+    Yes,
+    /// The queue is full; wait for [`AckedProducer::room`] and try again.
+    Full,
+}
+
+/// A producer that takes records from many writers.
+#[derive(Clone)]
+pub(crate) struct AckedProducer {
+    inner: Arc<BaseProducer<DeliveryContext>>,
+    room: Arc<Notify>,
+}
+
+impl AckedProducer {
+    pub(crate) fn new(config: &ClientConfig) -> Result<Self> {
+        let context = DeliveryContext::default();
+        let room = Arc::clone(&context.room);
+        let inner: BaseProducer<DeliveryContext> =
+            config.create_with_context(context).map_err(|e| kafka_error("cannot create a producer", e))?;
+        let inner = Arc::new(inner);
+        serve_deliveries(Arc::clone(&inner))?;
+        Ok(Self { inner, room })
+    }
+
+    /// A writer's handle on the topics that it meets.
+    pub(crate) fn topics(&self) -> Topics {
+        Topics { producer: self.clone(), handles: HashMap::new() }
+    }
+
+    /// Partitions of `topic`, waiting up to `timeout` for the answer.
+    ///
+    /// # Errors
+    /// The topic does not exist or no broker answers.
+    pub(crate) fn partition_count(&self, topic: &str, timeout: Duration) -> Result<usize> {
+        let metadata = self
+            .inner
+            .client()
+            .fetch_metadata(Some(topic), timeout)
+            .map_err(|e| kafka_error(&format!("cannot look up topic '{topic}' to write to"), e))?;
+        let found = metadata.topics().iter().find(|candidate| candidate.name() == topic);
+        match found.and_then(|found| found.error()) {
+            None => Ok(found.map_or(0, |found| found.partitions().len())),
+            Some(error) => Err(kafka_error(
+                &format!("cannot write to topic '{topic}'"),
+                KafkaError::MetadataFetch(RDKafkaErrorCode::from(error)),
+            )),
+        }
+    }
+
+    /// Resolves when a record has left the queue since the call, or after a moment at the latest.
+    pub(crate) async fn room(&self) {
+        // A delivery between the refused record and this call would not be heard, hence the bound.
+        let _ = tokio::time::timeout(Duration::from_millis(5), self.room.notified()).await;
+    }
+}
+
+/// Acknowledgements come out of a queue that somebody must poll; the thread also takes the last reference, since
+/// closing a producer blocks.
+fn serve_deliveries(producer: Arc<BaseProducer<DeliveryContext>>) -> Result<()> {
+    let serve = move || {
+        while Arc::strong_count(&producer) > 1 {
+            producer.poll(Duration::from_millis(100));
+        }
+    };
+    let spawned = std::thread::Builder::new().name("kafka-acks".into()).spawn(serve);
+    spawned
+        .map(drop)
+        .map_err(|e| Error::new(ErrorKind::Environment, "cannot start a thread for Kafka's acks").with_source(e))
+}
+
+/// librdkafka's topic handles by name, so that a record costs no look-up.
+pub(crate) struct Topics {
+    producer: AckedProducer,
+    handles: HashMap<Arc<str>, TopicHandle>,
+}
+
+struct TopicHandle(*mut ffi::rd_kafka_topic_t);
+
+// SAFETY: a topic handle is reference-counted and locked inside librdkafka.
+unsafe impl Send for TopicHandle {}
+
+impl Topics {
+    pub(crate) fn producer(&self) -> &AckedProducer {
+        &self.producer
+    }
+
+    /// Puts one record into the producer's queue.
+    ///
+    /// # Errors
+    /// The record can never be written: it is too large, or its topic or partition cannot exist.
+    pub(crate) fn send(&mut self, topic: &str, record: Record<'_>, acks: &Arc<Acks>) -> Result<Queued> {
+        let handle = self.handle(topic)?;
+        let (value, value_len) = raw(record.value);
+        let (key, key_len) = raw(record.key);
+        acks.outstanding.fetch_add(1, Ordering::AcqRel);
+        let opaque = Arc::into_raw(Arc::clone(acks));
+        // SAFETY: the handle lives as long as `self`; librdkafka copies key and value (MSG_F_COPY) before it returns,
+        // and hands `opaque` back exactly once, to `delivery`, if and only if it takes the record.
+        let refused = unsafe {
+            ffi::rd_kafka_produce(
+                handle,
+                record.partition.unwrap_or(ANY_PARTITION),
+                ffi::RD_KAFKA_MSG_F_COPY as i32,
+                value.cast_mut(),
+                value_len,
+                key,
+                key_len,
+                opaque.cast_mut().cast(),
+            ) != 0
+        };
+        if !refused {
+            return Ok(Queued::Yes);
+        }
+        // SAFETY: reads librdkafka's thread-local error of the call just made; the record was not taken, so the
+        // reference made above is ours again.
+        let code = unsafe {
+            drop(Arc::from_raw(opaque));
+            RDKafkaErrorCode::from(ffi::rd_kafka_last_error())
+        };
+        self.not_queued(topic, code, record, acks)
+    }
+
+    /// The same with headers or a timestamp (milliseconds since 1970), at the cost of a look-up and allocations.
+    ///
+    /// # Errors
+    /// As [`send`](Topics::send).
+    pub(crate) fn send_with(
+        &self,
+        topic: &str,
+        record: Record<'_>,
+        timestamp: Option<i64>,
+        headers: &[(&str, Option<&[u8]>)],
+        acks: &Arc<Acks>,
+    ) -> Result<Queued> {
+        let mut message: BaseRecord<'_, [u8], [u8], Arc<Acks>> =
+            BaseRecord::with_opaque_to(topic, Arc::clone(acks));
+        message.key = record.key;
+        message.payload = record.value;
+        message.partition = record.partition;
+        message.timestamp = timestamp;
+        if !headers.is_empty() {
+            let fold = |all: OwnedHeaders, (key, value): &(&str, Option<&[u8]>)| {
+                all.insert(Header { key, value: value.as_ref().map(|value| *value) })
+            };
+            message.headers = Some(headers.iter().fold(OwnedHeaders::new_with_capacity(headers.len()), fold));
+        }
+        acks.outstanding.fetch_add(1, Ordering::AcqRel);
+        match self.producer.inner.send(message) {
+            Ok(()) => Ok(Queued::Yes),
+            Err((error, _)) => {
+                let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
+                self.not_queued(topic, code, record, acks)
+            }
+        }
+    }
+
+    fn not_queued(&self, topic: &str, code: RDKafkaErrorCode, record: Record<'_>, acks: &Acks) -> Result<Queued> {
+        acks.settle();
+        if code == RDKafkaErrorCode::QueueFull {
+            return Ok(Queued::Full);
+        }
+        let size = record.value.map_or(0, <[u8]>::len) + record.key.map_or(0, <[u8]>::len);
+        let partition = record.partition.map(|number| format!(" partition {number}")).unwrap_or_default();
+        Err(Error::new(
+            kind_of(code),
+            format!("cannot write a record of {size} bytes to topic '{topic}'{partition}: {code}"),
+        ))
+    }
+
+    fn handle(&mut self, topic: &str) -> Result<*mut ffi::rd_kafka_topic_t> {
+        if let Some(handle) = self.handles.get(topic) {
+            return Ok(handle.0);
+        }
+        let name = CString::new(topic).map_err(|_| Error::usage(format!("topic '{topic}' has a NUL byte in its name")))?;
+        // SAFETY: the client is live; librdkafka copies the name; a null configuration means the client's default.
+        let handle = unsafe {
+            ffi::rd_kafka_topic_new(self.producer.inner.client().native_ptr(), name.as_ptr(), ptr::null_mut())
+        };
+        if handle.is_null() {
+            return Err(Error::usage(format!("'{topic}' is not a valid topic name")));
+        }
+        self.handles.insert(topic.into(), TopicHandle(handle));
+        Ok(handle)
+    }
+}
+
+impl Drop for Topics {
+    fn drop(&mut self) {
+        for handle in self.handles.values() {
+            // SAFETY: each handle came from rd_kafka_topic_new, is released once, and before the producer.
+            unsafe { ffi::rd_kafka_topic_destroy(handle.0) };
+        }
+    }
+}
+
+fn raw(bytes: Option<&[u8]>) -> (*const c_void, usize) {
+    bytes.map_or((ptr::null(), 0), |bytes| (bytes.as_ptr().cast(), bytes.len()))
+}

@@ -1,0 +1,49 @@
+//! Looks at the physical plan before it runs: nothing in it may withhold, mix or end rows.
+
+use std::sync::Arc;
+
+use datafusion::physical_plan::coop::CooperativeExec;
+use datafusion::physical_plan::filter::FilterExec;
+use datafusion::physical_plan::projection::ProjectionExec;
+use datafusion::physical_plan::union::UnionExec;
+use datafusion::physical_plan::unnest::UnnestExec;
+use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, displayable};
+
+use super::table::SourceExec;
+use crate::error::{Error, Result};
+
+/// Every node passes rows on as they come.
+///
+/// # Errors
+/// A node that may hold rows back or bring partitions together.
+pub(crate) fn check_nodes(plan: &Arc<dyn ExecutionPlan>) -> Result<()> {
+    let passes = plan.is::<SourceExec>()
+        || plan.is::<FilterExec>()
+        || plan.is::<ProjectionExec>()
+        || plan.is::<UnnestExec>()
+        || plan.is::<UnionExec>()
+        || plan.is::<CooperativeExec>();
+    if !passes {
+        return Err(refuse(plan, &format!("{} may hold rows back or mix partitions", plan.name())));
+    }
+    plan.children().into_iter().try_for_each(check_nodes)
+}
+
+/// As many partitions come out as the sources have.
+///
+/// # Errors
+/// The plan has another number.
+pub(crate) fn check_partitions(plan: &Arc<dyn ExecutionPlan>, expected: usize) -> Result<()> {
+    let found = plan.output_partitioning().partition_count();
+    if found == expected {
+        return Ok(());
+    }
+    Err(refuse(plan, &format!("the sources have {expected} partitions and the plan gives {found}")))
+}
+
+fn refuse(plan: &Arc<dyn ExecutionPlan>, why: &str) -> Error {
+    Error::query(format!(
+        "the query cannot run as one pipeline for each source partition: {why}\n{}",
+        displayable(plan.as_ref()).indent(false)
+    ))
+}

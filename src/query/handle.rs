@@ -1,0 +1,226 @@
+//! The handle on a running query.
+
+use std::any::Any;
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use serde::Serialize;
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use uuid::Uuid;
+
+use super::progress::StreamingQueryProgress;
+use crate::error::{Error, Result};
+
+/// Progress reports kept for `recent_progress`, as in Spark.
+const RECENT_PROGRESS: usize = 100;
+
+/// What the query is doing, in Spark's words.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct StreamingQueryStatus {
+    /// In words.
+    pub message: String,
+    /// Whether there was something to read when it was last looked.
+    pub is_data_available: bool,
+    /// Whether a batch is being run; under the continuous trigger, whether the query runs.
+    pub is_trigger_active: bool,
+}
+
+/// What the handle asks of the engine.
+#[derive(Debug)]
+pub(crate) enum Request {
+    Stop,
+    ProcessAllAvailable(oneshot::Sender<Result<()>>),
+}
+
+/// What the engine writes and the handle reads.
+#[derive(Debug)]
+pub(crate) struct QueryShared {
+    pub(crate) id: Uuid,
+    pub(crate) run_id: Uuid,
+    pub(crate) name: Option<String>,
+    status: Mutex<StreamingQueryStatus>,
+    recent: Mutex<VecDeque<Arc<StreamingQueryProgress>>>,
+    reports: broadcast::Sender<Arc<StreamingQueryProgress>>,
+    outcome: watch::Sender<Option<Result<()>>>,
+}
+
+impl QueryShared {
+    pub(crate) fn new(id: Uuid, run_id: Uuid, name: Option<String>) -> Arc<Self> {
+        Arc::new(Self {
+            id,
+            run_id,
+            name,
+            status: Mutex::new(StreamingQueryStatus {
+                message: "Initializing sources".into(),
+                is_data_available: false,
+                is_trigger_active: false,
+            }),
+            recent: Mutex::default(),
+            reports: broadcast::Sender::new(RECENT_PROGRESS),
+            outcome: watch::Sender::new(None),
+        })
+    }
+
+    pub(crate) fn set_status(&self, message: impl Into<String>, is_data_available: bool, is_trigger_active: bool) {
+        *self.status.lock() = StreamingQueryStatus { message: message.into(), is_data_available, is_trigger_active };
+    }
+
+    pub(crate) fn report(&self, progress: StreamingQueryProgress) {
+        let progress = Arc::new(progress);
+        let mut recent = self.recent.lock();
+        if recent.len() == RECENT_PROGRESS {
+            recent.pop_front();
+        }
+        recent.push_back(Arc::clone(&progress));
+        // Nobody may be listening.
+        let _ = self.reports.send(progress);
+    }
+
+    pub(crate) fn finish(&self, outcome: Result<()>) {
+        match &outcome {
+            Ok(()) => self.set_status("Stopped", false, false),
+            Err(error) => self.set_status(format!("Terminated with exception: {error}"), false, false),
+        }
+        self.outcome.send_replace(Some(outcome));
+    }
+
+    pub(crate) fn is_active(&self) -> bool {
+        self.outcome.borrow().is_none()
+    }
+}
+
+/// A handle on a running query; clones are handles on the same one. Dropping it does not stop the query.
+#[derive(Clone)]
+pub struct StreamingQuery {
+    shared: Arc<QueryShared>,
+    requests: mpsc::Sender<Request>,
+    /// The threads that the query runs on.
+    kept: Option<Arc<dyn Any + Send + Sync>>,
+}
+
+impl fmt::Debug for StreamingQuery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StreamingQuery")
+            .field("id", &self.shared.id)
+            .field("run_id", &self.shared.run_id)
+            .field("name", &self.shared.name)
+            .field("status", &self.status())
+            .finish_non_exhaustive()
+    }
+}
+
+impl StreamingQuery {
+    pub(crate) fn new(shared: Arc<QueryShared>, requests: mpsc::Sender<Request>) -> Self {
+        Self { shared, requests, kept: None }
+    }
+
+    /// The same handle, which keeps `what` alive as long as it lives.
+    pub(crate) fn keeping(mut self, what: Arc<dyn Any + Send + Sync>) -> Self {
+        self.kept = Some(what);
+        self
+    }
+
+    /// The query's id, kept in its checkpoint: the same after each restart.
+    pub fn id(&self) -> Uuid {
+        self.shared.id
+    }
+
+    /// The id of this run: new at each start.
+    pub fn run_id(&self) -> Uuid {
+        self.shared.run_id
+    }
+
+    /// The name given with `query_name`.
+    pub fn name(&self) -> Option<&str> {
+        self.shared.name.as_deref()
+    }
+
+    /// Whether the query still runs.
+    pub fn is_active(&self) -> bool {
+        self.shared.is_active()
+    }
+
+    /// What the query is doing right now.
+    pub fn status(&self) -> StreamingQueryStatus {
+        self.shared.status.lock().clone()
+    }
+
+    /// Progress of the last epoch that was committed.
+    pub fn last_progress(&self) -> Option<Arc<StreamingQueryProgress>> {
+        self.shared.recent.lock().back().cloned()
+    }
+
+    /// Progress of the last epochs, oldest first; 100 at most.
+    pub fn recent_progress(&self) -> Vec<Arc<StreamingQueryProgress>> {
+        self.shared.recent.lock().iter().cloned().collect()
+    }
+
+    /// Progress of each epoch from now on; a receiver that lags behind misses the oldest.
+    pub fn progress(&self) -> broadcast::Receiver<Arc<StreamingQueryProgress>> {
+        self.shared.reports.subscribe()
+    }
+
+    /// Why the query failed; `None` while it runs and after a clean end.
+    pub fn exception(&self) -> Option<Error> {
+        match &*self.shared.outcome.borrow() {
+            Some(Err(error)) => Some(error.clone()),
+            _ => None,
+        }
+    }
+
+    /// Waits until the query has ended.
+    ///
+    /// # Errors
+    /// The query failed: the error that ended it.
+    pub async fn await_termination(&self) -> Result<()> {
+        let mut outcome = self.shared.outcome.subscribe();
+        let ended = outcome.wait_for(Option::is_some).await;
+        match ended.as_deref() {
+            Ok(Some(outcome)) => outcome.clone(),
+            _ => Err(Error::internal("the query's task is gone without an outcome")),
+        }
+    }
+
+    /// The same, for no longer than `timeout`; whether the query has ended.
+    ///
+    /// # Errors
+    /// As [`await_termination`](Self::await_termination).
+    pub async fn await_termination_for(&self, timeout: Duration) -> Result<bool> {
+        match tokio::time::timeout(timeout, self.await_termination()).await {
+            Ok(outcome) => outcome.map(|()| true),
+            Err(_) => Ok(false),
+        }
+    }
+
+    /// Ends the running epoch, commits it and stops. Returns when the query has ended; a query that has already ended
+    /// is left as it is.
+    ///
+    /// # Errors
+    /// The query failed, now or before.
+    pub async fn stop(&self) -> Result<()> {
+        // The engine may have ended in between; its outcome tells.
+        let _ = self.requests.send(Request::Stop).await;
+        self.await_termination().await
+    }
+
+    /// Waits until everything that is in the sources at the time of the call is written and committed.
+    ///
+    /// # Errors
+    /// The query ended before.
+    pub async fn process_all_available(&self) -> Result<()> {
+        let (answer, answered) = oneshot::channel();
+        let ended = || Error::new(crate::ErrorKind::Usage, "the query has ended; start it again to process more");
+        if self.requests.send(Request::ProcessAllAvailable(answer)).await.is_err() {
+            return Err(self.exception().unwrap_or_else(ended));
+        }
+        match answered.await {
+            Ok(done) => done,
+            Err(_) => self.await_termination().await,
+        }
+    }
+}

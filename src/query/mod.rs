@@ -1,0 +1,10 @@
+//! What a user holds of a running query: triggers, progress, status and the handle. Values and channel ends only.
+
+mod handle;
+mod progress;
+mod trigger;
+
+pub(crate) use self::handle::{QueryShared, Request};
+pub use self::handle::{StreamingQuery, StreamingQueryStatus};
+pub use self::progress::{SinkProgress, SourceProgress, StreamingQueryProgress};
+pub use self::trigger::Trigger;

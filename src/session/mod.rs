@@ -1,0 +1,187 @@
+//! The front door: [`StreamSession`] over DataFusion's `SessionContext`.
+//!
+//! `catalog.rs` makes tables of formats, `sql.rs` reads pipelines, `reader.rs` and `writer.rs` are Spark's builders.
+
+mod catalog;
+mod reader;
+mod runtime;
+mod sql;
+mod writer;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use datafusion::execution::SessionStateBuilder;
+use datafusion::prelude::{DataFrame, SessionConfig, SessionContext};
+use parking_lot::{Mutex, RwLock};
+
+pub use self::reader::DataStreamReader;
+use self::runtime::EngineRuntime;
+pub use self::writer::{DataStreamWriter, StreamDataFrame};
+use crate::error::{Error, Result};
+use crate::plan::rules;
+use crate::query::StreamingQuery;
+use crate::sink::SinkProvider;
+use crate::sink::console::ConsoleSinkProvider;
+use crate::sink::kafka::KafkaSinkProvider;
+use crate::sink::noop::NoopSinkProvider;
+use crate::source::SourceProvider;
+use crate::source::kafka::KafkaSourceProvider;
+
+/// A DataFusion session that knows streams: sources are tables, sinks take queries, queries run on threads of its own.
+///
+/// Clones share everything. Queries run as long as the session or a handle on one of them lives.
+///
+/// ```no_run
+/// # async fn example() -> epochflow::Result<()> {
+/// use std::time::Duration;
+/// use epochflow::{StreamDataFrame, StreamSession, Trigger};
+///
+/// let session = StreamSession::new()?;
+/// let events = session
+///     .read_stream()
+///     .format("kafka")
+///     .option("kafka.bootstrap.servers", "127.0.0.1:9092")
+///     .option("subscribe", "in")
+///     .load()?;
+/// let query = events
+///     .write_stream()
+///     .format("kafka")
+///     .option("kafka.bootstrap.servers", "127.0.0.1:9092")
+///     .option("topic", "out")
+///     .option("checkpointLocation", "/var/lib/copy")
+///     .trigger(Trigger::Continuous(Duration::from_secs(1)))
+///     .start()
+///     .await?;
+/// query.await_termination().await
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct StreamSession {
+    context: SessionContext,
+    core: Arc<SessionCore>,
+}
+
+/// What the session's data frames carry with them, so that `write_stream()` finds its way back.
+pub(crate) struct SessionCore {
+    runtime: Arc<EngineRuntime>,
+    sources: RwLock<BTreeMap<String, Arc<dyn SourceProvider>>>,
+    sinks: RwLock<BTreeMap<String, Arc<dyn SinkProvider>>>,
+    queries: Mutex<Vec<StreamingQuery>>,
+}
+
+impl fmt::Debug for StreamSession {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StreamSession")
+            .field("session_id", &self.context.session_id())
+            .field("active_queries", &self.active_queries().len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl StreamSession {
+    /// A session with DataFusion's default configuration.
+    ///
+    /// # Errors
+    /// The engine's threads cannot be started.
+    pub fn new() -> Result<Self> {
+        Self::with_config(SessionConfig::new())
+    }
+
+    /// A session with `config`; what endless input needs to be otherwise is set.
+    ///
+    /// # Errors
+    /// The engine's threads cannot be started.
+    pub fn with_config(config: SessionConfig) -> Result<Self> {
+        let core = Arc::new(SessionCore {
+            runtime: Arc::new(EngineRuntime::new()?),
+            sources: RwLock::default(),
+            sinks: RwLock::default(),
+            queries: Mutex::default(),
+        });
+        let config = rules::streaming_config(config).with_extension(Arc::clone(&core));
+        let builder = rules::streaming_state(SessionStateBuilder::new().with_config(config));
+        let context = SessionContext::new_with_state(builder.build());
+        datafusion_functions_json::register_all(&mut context.clone())?;
+        let session = Self { context, core };
+        session.register_source(Arc::new(KafkaSourceProvider));
+        session.register_sink(Arc::new(KafkaSinkProvider));
+        session.register_sink(Arc::new(ConsoleSinkProvider));
+        session.register_sink(Arc::new(NoopSinkProvider));
+        Ok(session)
+    }
+
+    /// The DataFusion session beneath: register functions, tables and views there.
+    pub fn context(&self) -> &SessionContext {
+        &self.context
+    }
+
+    /// Makes a format of source known to `read_stream().format(…)` and `STORED AS …`.
+    pub fn register_source(&self, provider: Arc<dyn SourceProvider>) {
+        let format = provider.format().to_ascii_lowercase();
+        self.register_table_format(&format);
+        self.core.sources.write().insert(format, provider);
+    }
+
+    /// Makes a format of sink known to `write_stream().format(…)` and `STORED AS …`.
+    pub fn register_sink(&self, provider: Arc<dyn SinkProvider>) {
+        let format = provider.format().to_ascii_lowercase();
+        self.register_table_format(&format);
+        self.core.sinks.write().insert(format, provider);
+    }
+
+    fn register_table_format(&self, format: &str) {
+        let factory = catalog::StreamTableFactory::new(format, Arc::downgrade(&self.core));
+        let state = self.context.state_ref();
+        state.write().table_factories_mut().insert(format.to_ascii_uppercase(), Arc::new(factory));
+    }
+
+    /// Begins to describe a stream to read.
+    pub fn read_stream(&self) -> DataStreamReader {
+        DataStreamReader::new(self.clone())
+    }
+
+    /// Runs one SQL statement. A `SELECT` from a stream gives a data frame to `write_stream()`; a `SELECT` from other
+    /// tables, such as the one of a memory sink, can be collected.
+    ///
+    /// # Errors
+    /// The statement does not parse or names what is not there.
+    pub async fn sql(&self, statement: &str) -> Result<DataFrame> {
+        Ok(self.context.sql(statement).await?)
+    }
+
+    /// Reads a pipeline: statements that create tables and views, and one `INSERT INTO sink SELECT …`, which is handed
+    /// back ready to be started.
+    ///
+    /// # Errors
+    /// A statement does not parse, is not one of these, or names what is not there.
+    pub async fn pipeline(&self, sql: &str) -> Result<DataStreamWriter> {
+        sql::pipeline(self, sql).await
+    }
+
+    /// Queries that run now.
+    pub fn active_queries(&self) -> Vec<StreamingQuery> {
+        let mut queries = self.core.queries.lock();
+        queries.retain(StreamingQuery::is_active);
+        queries.clone()
+    }
+}
+
+impl SessionCore {
+    fn source(&self, format: &str) -> Result<Arc<dyn SourceProvider>> {
+        let sources = self.sources.read();
+        sources.get(&format.to_ascii_lowercase()).cloned().ok_or_else(|| unknown("source", format, sources.keys()))
+    }
+
+    fn sink(&self, format: &str) -> Result<Arc<dyn SinkProvider>> {
+        let sinks = self.sinks.read();
+        let known = sinks.keys().map(String::as_str).chain([writer::MEMORY]);
+        sinks.get(&format.to_ascii_lowercase()).cloned().ok_or_else(|| unknown("sink", format, known))
+    }
+}
+
+fn unknown(what: &str, format: &str, known: impl IntoIterator<Item = impl AsRef<str>>) -> Error {
+    let known: Vec<_> = known.into_iter().map(|name| name.as_ref().to_owned()).collect();
+    Error::usage(format!("there is no {what} of the format '{format}'; there are {}", known.join(", ")))
+}

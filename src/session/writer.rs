@@ -1,0 +1,205 @@
+//! `data_frame.write_stream()`: says where a query writes, and starts it.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use datafusion::common::TableReference;
+use datafusion::execution::SessionState;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::prelude::DataFrame;
+
+use super::SessionCore;
+use crate::checkpoint::Checkpoint;
+use crate::engine::{self, QuerySpec};
+use crate::error::{Error, Result};
+use crate::options::Options;
+use crate::plan::PlannedQuery;
+use crate::query::{StreamingQuery, Trigger};
+use crate::sink::Sink;
+use crate::sink::memory::{MemorySink, MemoryTable};
+
+/// The memory sink puts a table into the session, which no other sink does: it is made here.
+pub(super) const MEMORY: &str = "memory";
+const CHECKPOINT_LOCATION: &str = "checkpointLocation";
+
+/// Adds `write_stream()` to DataFusion's data frames.
+pub trait StreamDataFrame {
+    /// Begins to say where the rows of this data frame go.
+    fn write_stream(self) -> DataStreamWriter;
+}
+
+impl StreamDataFrame for DataFrame {
+    fn write_stream(self) -> DataStreamWriter {
+        DataStreamWriter::new(self)
+    }
+}
+
+/// Says where a query writes and how it makes progress, as Spark's `DataStreamWriter` does.
+#[must_use = "the query runs after start()"]
+pub struct DataStreamWriter {
+    state: SessionState,
+    plan: LogicalPlan,
+    format: Option<String>,
+    options: Options,
+    store_options: Vec<(String, String)>,
+    trigger: Trigger,
+    name: Option<String>,
+}
+
+impl fmt::Debug for DataStreamWriter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DataStreamWriter")
+            .field("format", &self.format)
+            .field("options", &self.options)
+            .field("trigger", &self.trigger)
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+impl DataStreamWriter {
+    fn new(rows: DataFrame) -> Self {
+        let (state, plan) = rows.into_parts();
+        let (format, name) = (None, None);
+        let (options, store_options) = (Options::new(), Vec::new());
+        Self { state, plan, format, options, store_options, trigger: Trigger::default(), name }
+    }
+
+    /// The sink's format: `kafka`, `memory`, `console`, `noop`, or one that was registered.
+    pub fn format(mut self, format: impl Into<String>) -> Self {
+        self.format = Some(format.into());
+        self
+    }
+
+    /// Sets `checkpointLocation` (a path or the URL of an object store) or an option of the sink; names are
+    /// case-insensitive.
+    pub fn option(mut self, name: impl Into<String>, value: impl ToString) -> Self {
+        self.options.set(name, value.to_string());
+        self
+    }
+
+    pub(super) fn options(mut self, options: &Options) -> Self {
+        for (name, value) in options.iter() {
+            self.options.set(name, value);
+        }
+        self
+    }
+
+    /// Sets an option of the checkpoint's object store, as `object_store` names it, such as `aws_region`.
+    pub fn store_option(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.store_options.push((name.into(), value.into()));
+        self
+    }
+
+    /// When the query makes progress; without it batch after batch, as in Spark.
+    pub fn trigger(mut self, trigger: Trigger) -> Self {
+        self.trigger = trigger;
+        self
+    }
+
+    /// A name, unique among the session's active queries; the memory sink's table has it.
+    pub fn query_name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// The plans as text. Does no I/O.
+    ///
+    /// # Errors
+    /// The query asks for what no trigger supports, or the sink does not take its columns.
+    pub async fn explain(self) -> Result<String> {
+        let (_, planned, sink) = self.plan().await?;
+        let sink = sink.map_or_else(|| MEMORY.to_owned(), |sink| sink.description());
+        Ok(format!("sink {sink}, trigger {}\n\n{}", self.trigger, planned.explain()))
+    }
+
+    /// Starts the query. Whatever can be known to be wrong before the first record is an error here.
+    ///
+    /// # Errors
+    /// An option is missing or wrong, the query asks for what the trigger does not support, the sink does not take its
+    /// columns, a broker or topic is not there, the checkpoint is damaged or another query's, or data that it needs
+    /// is gone.
+    pub async fn start(self) -> Result<StreamingQuery> {
+        let (core, planned, sink) = self.plan().await?;
+        let is_active = |name: &str| {
+            let mut queries = core.queries.lock();
+            queries.retain(StreamingQuery::is_active);
+            queries.iter().any(|query| query.name() == Some(name))
+        };
+        if let Some(name) = self.name.as_deref().filter(|name| is_active(name)) {
+            return Err(Error::usage(format!(
+                "a query with the name '{name}' is active in this session; stop it or choose another name"
+            )));
+        }
+        let checkpoint = self.checkpoint(&core)?;
+        let sink = match sink {
+            Some(sink) => sink,
+            None => self.memory_sink(&planned)?,
+        };
+        let handle = core.runtime.handle()?;
+        let spec = QuerySpec {
+            name: self.name,
+            planned,
+            context: self.state.task_ctx(),
+            sink,
+            trigger: self.trigger,
+            checkpoint: Arc::new(checkpoint),
+        };
+        let query = engine::start(&handle, spec).await?.keeping(Arc::clone(&core.runtime) as _);
+        core.queries.lock().push(query.clone());
+        Ok(query)
+    }
+
+    /// The session, the plan, and the sink unless it is the memory sink, which is made at the start.
+    async fn plan(&self) -> Result<(Arc<SessionCore>, PlannedQuery, Option<Arc<dyn Sink>>)> {
+        let core = self.state.config().get_extension::<SessionCore>().ok_or_else(|| {
+            Error::usage("the data frame is of another DataFusion session; make it with a StreamSession")
+        })?;
+        if self.trigger == Trigger::Continuous(Duration::ZERO) {
+            return Err(Error::usage("the continuous trigger needs an interval between epochs of at least 1ms"));
+        }
+        let format = self
+            .format
+            .as_deref()
+            .ok_or_else(|| Error::usage("the query has no sink; say write_stream().format(\"kafka\")"))?;
+        let planned = PlannedQuery::new(&self.state, self.plan.clone()).await?;
+        if format.eq_ignore_ascii_case(MEMORY) {
+            return Ok((core, planned, None));
+        }
+        let mut options = Options::new();
+        for (name, value) in self.options.iter().filter(|(name, _)| !name.eq_ignore_ascii_case(CHECKPOINT_LOCATION)) {
+            options.set(name, value);
+        }
+        let sink = core.sink(format)?.sink(&options, &planned.physical.schema())?;
+        Ok((core, planned, Some(sink)))
+    }
+
+    fn checkpoint(&self, core: &SessionCore) -> Result<Checkpoint> {
+        let format = self.format.as_deref().unwrap_or_default();
+        let is_temporary = || {
+            format.eq_ignore_ascii_case(MEMORY)
+                || core.sink(format).is_ok_and(|provider| provider.allows_temporary_checkpoint())
+        };
+        match self.options.get(CHECKPOINT_LOCATION) {
+            Some(location) => Checkpoint::open(location, &self.store_options),
+            None if is_temporary() => Checkpoint::open(&format!("memory://{}", uuid::Uuid::new_v4()), &[]),
+            None => Err(Error::usage(format!(
+                "the query has no checkpoint, so it would lose its place; set option '{CHECKPOINT_LOCATION}' to a path or to the URL of an object store"
+            ))),
+        }
+    }
+
+    /// Registers the table under the query's name.
+    fn memory_sink(&self, planned: &PlannedQuery) -> Result<Arc<dyn Sink>> {
+        let name = self.name.as_deref().ok_or_else(|| {
+            Error::usage("the memory sink's table has the query's name; give one with query_name(…)")
+        })?;
+        let table = Arc::new(MemoryTable::new(planned.physical.schema()));
+        let reference = TableReference::bare(name);
+        let schema = self.state.schema_for_ref(reference.clone())?;
+        schema.deregister_table(reference.table())?;
+        schema.register_table(reference.table().to_owned(), Arc::clone(&table) as _)?;
+        Ok(Arc::new(MemorySink::new(table)))
+    }
+}

@@ -1,0 +1,111 @@
+//! The Kafka sink: one record a row.
+//!
+//! Columns are taken by name, as in Spark: `value` (text or binary, required), `key`, `topic`, `partition`, `headers`;
+//! beyond Spark a `timestamp`. Each writer counts the acks of its running epoch, so the end of an epoch waits for no flush.
+
+mod columns;
+mod writer;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
+use rdkafka::ClientConfig;
+
+use self::columns::ColumnMap;
+use self::writer::KafkaWriter;
+use super::{CommitMessage, Sink, SinkProvider, SinkWriter};
+use crate::epoch::EpochId;
+use crate::error::{Error, ErrorKind, Result};
+use crate::kafka::config::{Role, check_options, client_config};
+use crate::kafka::producer::AckedProducer;
+use crate::options::Options;
+
+/// Makes Kafka sinks.
+#[derive(Debug)]
+pub(crate) struct KafkaSinkProvider;
+
+impl SinkProvider for KafkaSinkProvider {
+    fn format(&self) -> &'static str {
+        "kafka"
+    }
+
+    fn sink(&self, options: &Options, schema: &SchemaRef) -> Result<Arc<dyn Sink>> {
+        check_options(options)?;
+        let topic = options.get("topic").map(|topic| Arc::from(topic.trim()));
+        let columns = ColumnMap::new(schema, topic)?;
+        let config = client_config(options, Role::Producer)?;
+        Ok(Arc::new(KafkaSink { columns, config, producer: parking_lot::Mutex::new(None) }))
+    }
+}
+
+struct KafkaSink {
+    columns: ColumnMap,
+    config: ClientConfig,
+    /// Made by `open`, shared by all writers: one connection to each broker.
+    producer: parking_lot::Mutex<Option<AckedProducer>>,
+}
+
+impl std::fmt::Debug for KafkaSink {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("KafkaSink").field(&self.description()).finish()
+    }
+}
+
+#[async_trait]
+impl Sink for KafkaSink {
+    fn description(&self) -> String {
+        format!("KafkaTable[{}]", self.columns.topic.as_deref().unwrap_or("by column topic"))
+    }
+
+    async fn open(&self) -> Result<()> {
+        let config = self.config.clone();
+        let topic = self.columns.topic.clone();
+        let made = tokio::task::spawn_blocking(move || {
+            let producer = AckedProducer::new(&config)?;
+            if let Some(topic) = topic {
+                wait_for_topic(&producer, &topic, config.get("bootstrap.servers").unwrap_or_default())?;
+            }
+            Ok::<_, Error>(producer)
+        });
+        let producer = made.await.map_err(|e| Error::internal("opening a Kafka sink ended early").with_source(e))??;
+        *self.producer.lock() = Some(producer);
+        Ok(())
+    }
+
+    fn writer(&self, _pipeline: usize) -> Result<Box<dyn SinkWriter>> {
+        let producer = self.producer.lock();
+        let producer = producer.as_ref().ok_or_else(|| Error::internal("the Kafka sink was not opened"))?;
+        Ok(Box::new(KafkaWriter::new(producer.topics(), self.columns.clone())))
+    }
+
+    async fn commit(&self, _epoch: EpochId, _messages: Vec<CommitMessage>) -> Result<()> {
+        // Every record is acknowledged by now, and readers have seen it long since.
+        Ok(())
+    }
+}
+
+/// A broker that creates topics on demand needs a moment and a second question.
+fn wait_for_topic(producer: &AckedProducer, topic: &str, brokers: &str) -> Result<()> {
+    const ATTEMPTS: u32 = 5;
+    let mut attempt = 1;
+    loop {
+        match producer.partition_count(topic, Duration::from_secs(10)) {
+            Ok(count) if count > 0 => return Ok(()),
+            Err(error) if error.kind() == ErrorKind::Transient && attempt == 1 => {
+                return Err(Error::new(
+                    ErrorKind::Environment,
+                    format!("{error}; check option 'kafka.bootstrap.servers' ({brokers}) and the network"),
+                ));
+            }
+            Err(error) if attempt >= ATTEMPTS => {
+                return Err(error.context(format!("topic '{topic}' of the Kafka sink is not there; create it")));
+            }
+            _ => {
+                attempt += 1;
+                std::thread::park_timeout(Duration::from_millis(200));
+            }
+        }
+    }
+}

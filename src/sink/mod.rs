@@ -1,0 +1,124 @@
+//! Sinks: where rows go.
+//!
+//! A [`Sink`] checks the rows' schema and commits epochs; each pipeline writes through a [`SinkWriter`] of its own. A new
+//! sink is one file that implements both and a [`SinkProvider`], and one line of registration.
+
+pub(crate) mod console;
+pub(crate) mod kafka;
+pub(crate) mod memory;
+pub(crate) mod noop;
+
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
+use futures::future::BoxFuture;
+
+use crate::epoch::EpochId;
+use crate::error::Result;
+use crate::options::Options;
+
+/// Makes sinks of one format, such as `kafka`, from options.
+pub trait SinkProvider: fmt::Debug + Send + Sync {
+    /// The format's name in `write_stream().format(…)` and `STORED AS …`, in lower case.
+    fn format(&self) -> &'static str;
+
+    /// A sink with these options for rows of `schema`. Does no I/O.
+    ///
+    /// # Errors
+    /// An option that is unknown, missing or has no meaning; a column that is missing or of a wrong type.
+    fn sink(&self, options: &Options, schema: &SchemaRef) -> Result<Arc<dyn Sink>>;
+
+    /// Whether a query that writes here may keep its checkpoint in a temporary folder, and so start anew each time.
+    fn allows_temporary_checkpoint(&self) -> bool {
+        false
+    }
+}
+
+/// Takes the rows of a query, epoch by epoch.
+///
+/// # Contract
+/// [`commit`](Sink::commit) is called once for each epoch, in order, after the future of every writer's
+/// [`seal`](SinkWriter::seal) has resolved. After a crash the same epoch may be written and committed again.
+#[async_trait]
+pub trait Sink: fmt::Debug + Send + Sync {
+    /// For progress and messages, such as `KafkaTable[out]`.
+    fn description(&self) -> String;
+
+    /// Called once before the first writer: the place to find out that a service or topic is not there.
+    async fn open(&self) -> Result<()>;
+
+    /// A writer for pipeline number `pipeline`.
+    fn writer(&self, pipeline: usize) -> Result<Box<dyn SinkWriter>>;
+
+    /// Makes an epoch visible; `messages` are what its writers' seals gave, in the order of the pipelines.
+    async fn commit(&self, epoch: EpochId, messages: Vec<CommitMessage>) -> Result<()>;
+}
+
+/// Writes the rows of one pipeline.
+#[async_trait]
+pub trait SinkWriter: Send {
+    /// Takes rows of the running epoch. Waits while the sink has no room, which holds the source back.
+    ///
+    /// # Errors
+    /// A row that can never be written, or an earlier row that was not.
+    async fn write(&mut self, batch: &RecordBatch) -> Result<()>;
+
+    /// Ends the running epoch; rows written from now on belong to the next one. Does not wait: the future resolves when
+    /// all of the epoch's rows are safe in the sink, while the next epoch's are being written.
+    fn seal(&mut self, epoch: EpochId) -> BoxFuture<'static, Result<CommitMessage>>;
+}
+
+/// What a writer tells [`Sink::commit`] about an epoch.
+#[derive(Default)]
+pub struct CommitMessage(Option<Box<dyn Any + Send>>);
+
+impl CommitMessage {
+    /// Nothing to say: the rows are where they belong.
+    pub fn empty() -> Self {
+        Self::default()
+    }
+
+    /// Carries `content`, which the sink takes out as what it is.
+    pub fn with(content: impl Any + Send) -> Self {
+        Self(Some(Box::new(content)))
+    }
+
+    /// The content, if it is a `T`.
+    pub fn take<T: Any>(self) -> Option<T> {
+        self.0.and_then(|content| content.downcast().ok()).map(|content| *content)
+    }
+}
+
+impl fmt::Debug for CommitMessage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("CommitMessage").field(&self.0.is_some()).finish()
+    }
+}
+
+/// Keeps an epoch's rows until it is committed: the writer of sinks that show whole epochs.
+#[derive(Debug, Default)]
+pub(crate) struct CollectingWriter {
+    rows: Vec<RecordBatch>,
+}
+
+#[async_trait]
+impl SinkWriter for CollectingWriter {
+    async fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+        self.rows.push(batch.clone());
+        Ok(())
+    }
+
+    fn seal(&mut self, _epoch: EpochId) -> BoxFuture<'static, Result<CommitMessage>> {
+        let rows = std::mem::take(&mut self.rows);
+        Box::pin(std::future::ready(Ok(CommitMessage::with(rows))))
+    }
+}
+
+/// The rows of [`CollectingWriter`]s, in the order of the pipelines.
+pub(crate) fn collected(messages: Vec<CommitMessage>) -> Vec<RecordBatch> {
+    messages.into_iter().filter_map(CommitMessage::take::<Vec<RecordBatch>>).flatten().collect()
+}

@@ -1,0 +1,123 @@
+//! Reads one Kafka partition.
+
+use std::task::{Context, Poll};
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use rdkafka::error::RDKafkaErrorCode;
+
+use super::decode;
+use crate::epoch::{Offset, Partition};
+use crate::error::{Error, ErrorKind, Result};
+use crate::kafka::consumer::{Messages, PartitionQueue};
+use crate::kafka::kind_of;
+use crate::source::PartitionReader;
+
+/// Rows of a batch at most: enough for the operators to run at full speed, small beside the caches.
+const MAX_ROWS: usize = 4096;
+
+pub(super) struct KafkaReader {
+    queue: PartitionQueue,
+    partition: Partition,
+    projected: SchemaRef,
+    position: Offset,
+    fail_on_data_loss: bool,
+    /// Read from the queue, but at or beyond the end of the batch they were read for.
+    ahead: Messages,
+}
+
+impl KafkaReader {
+    pub(super) fn new(
+        queue: PartitionQueue,
+        partition: Partition,
+        projected: SchemaRef,
+        start: Offset,
+        fail_on_data_loss: bool,
+    ) -> Self {
+        Self { queue, partition, projected, position: start, fail_on_data_loss, ahead: Messages::default() }
+    }
+
+    /// Splits `messages` into records before `end`, which are returned, and what comes after, which is kept. Errors
+    /// and the end of the partition stand between records, in the order of arrival.
+    fn take_before(&mut self, mut messages: Messages, end: Offset) -> Result<Messages> {
+        let stop = messages.iter().position(|message| message.error().is_some() || message.offset() >= end);
+        let Some(stop) = stop else {
+            if let Some(last) = messages.iter().last() {
+                self.position = last.offset() + 1;
+            }
+            return Ok(messages);
+        };
+        let rest = messages.split_off(stop);
+        if let Some(last) = messages.iter().last() {
+            self.position = last.offset() + 1;
+        }
+        let Some(next) = rest.iter().next() else { return Ok(messages) };
+        match next.error() {
+            None => {
+                // Offsets before the next record hold none: the end is reached.
+                self.position = self.position.max(end);
+                self.ahead = rest;
+            }
+            Some(_) if !messages.is_empty() => self.ahead = rest,
+            Some(code) => {
+                let offset = next.offset();
+                let mut rest = rest;
+                self.ahead = rest.split_off(1);
+                self.on_error(code, offset)?;
+            }
+        }
+        Ok(messages)
+    }
+
+    fn on_error(&mut self, code: RDKafkaErrorCode, offset: Offset) -> Result<()> {
+        match code {
+            RDKafkaErrorCode::PartitionEOF => {
+                self.position = self.position.max(offset);
+                Ok(())
+            }
+            RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange => {
+                let lost = format!("offset {} of {} is no longer in Kafka", self.position, self.partition);
+                if self.fail_on_data_loss {
+                    return Err(super::data_loss(&lost));
+                }
+                tracing::warn!(target: "epochflow::kafka", "{lost}; going on with the first record that is");
+                self.queue.seek_to_beginning(&self.partition);
+                Ok(())
+            }
+            code if kind_of(code) == ErrorKind::Transient => {
+                tracing::debug!(target: "epochflow::kafka", "reading {}: {code}", self.partition);
+                Ok(())
+            }
+            code => Err(Error::new(kind_of(code), format!("cannot read {}: {code}", self.partition))),
+        }
+    }
+}
+
+impl PartitionReader for KafkaReader {
+    fn partition(&self) -> &Partition {
+        &self.partition
+    }
+
+    fn position(&self) -> Offset {
+        self.position
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>, end: Offset) -> Poll<Result<RecordBatch>> {
+        while self.position < end {
+            let mut messages = std::mem::take(&mut self.ahead);
+            if messages.is_empty() {
+                self.queue.read(cx, &mut messages, MAX_ROWS);
+                if messages.is_empty() {
+                    return Poll::Pending;
+                }
+            }
+            let records = self.take_before(messages, end)?;
+            if !records.is_empty() {
+                let batch = decode::batch(&records, &self.partition, &self.projected)
+                    .map_err(|e| Error::internal(format!("cannot build a batch of {}", self.partition)).with_source(e));
+                return Poll::Ready(batch);
+            }
+        }
+        Poll::Pending
+    }
+}
