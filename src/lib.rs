@@ -1,3 +1,4 @@
 //! epochflow
+pub mod checkpoint;
 mod epoch;
 mod error;

@@ -1,0 +1,6 @@
+//! Where a query stands, kept so that it survives a crash: in Apache Spark's own format, so that Spark can
+//! take over.
+
+pub mod format;
+
+pub use format::{CommitEntry, OffsetEntry, OffsetMetadata, QueryMetadata, decode_initial, encode_initial};
