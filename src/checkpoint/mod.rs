@@ -2,5 +2,7 @@
 //! take over.
 
 pub mod format;
+pub mod recovery;
 
 pub use format::{CommitEntry, OffsetEntry, OffsetMetadata, QueryMetadata, decode_initial, encode_initial};
+pub use recovery::{Discard, Found, LogFacts, Recovery, Restart, decide};
