@@ -2,7 +2,10 @@
 //! take over.
 
 pub mod format;
+mod location;
 pub mod recovery;
+pub mod store;
 
 pub use format::{CommitEntry, OffsetEntry, OffsetMetadata, QueryMetadata, decode_initial, encode_initial};
 pub use recovery::{Discard, Found, LogFacts, Recovery, Restart, decide};
+pub use store::{CheckpointStore, Created};
