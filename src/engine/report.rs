@@ -32,7 +32,11 @@ struct EpochReport {
 impl EpochReports {
     pub(super) fn new() -> Self {
         let now = Instant::now();
-        Self { open: VecDeque::new(), last_commit: now, began: (Utc::now(), now) }
+        Self {
+            open: VecDeque::new(),
+            last_commit: now,
+            began: (Utc::now(), now),
+        }
     }
 
     /// The bounds of `epoch` are decided. `latest`: the ends of the sources, if they were asked.
@@ -41,7 +45,17 @@ impl EpochReports {
         // Under the continuous trigger the next epoch's records come from now on.
         self.began = (Utc::now(), Instant::now());
         let (rows_out, durations) = (0, BTreeMap::new());
-        self.open.push_back((epoch, EpochReport { timestamp, begun, rows_in: vec![0; sources], rows_out, durations, latest }));
+        self.open.push_back((
+            epoch,
+            EpochReport {
+                timestamp,
+                begun,
+                rows_in: vec![0; sources],
+                rows_out,
+                durations,
+                latest,
+            },
+        ));
     }
 
     /// A batch is being planned: its time counts from here.
@@ -66,7 +80,10 @@ impl EpochReports {
     }
 
     fn report(&mut self, epoch: EpochId) -> Option<&mut EpochReport> {
-        self.open.iter_mut().find(|(id, _)| *id == epoch).map(|(_, report)| report)
+        self.open
+            .iter_mut()
+            .find(|(id, _)| *id == epoch)
+            .map(|(_, report)| report)
     }
 
     /// The epoch is committed: publishes its progress.
@@ -79,19 +96,31 @@ impl EpochReports {
         start: &Cut,
         end: &Cut,
     ) {
-        let Some(position) = self.open.iter().position(|(id, _)| *id == epoch) else { return };
-        let Some((_, mut report)) = self.open.remove(position) else { return };
+        let Some(position) = self.open.iter().position(|(id, _)| *id == epoch) else {
+            return;
+        };
+        let Some((_, mut report)) = self.open.remove(position) else {
+            return;
+        };
         let since_last = self.last_commit.elapsed().as_secs_f64();
         let own = report.begun.elapsed();
         self.last_commit = Instant::now();
         report.durations.insert("triggerExecution", millis(own));
         let total: u64 = report.rows_in.iter().sum();
-        let per_source = sources.iter().zip(&report.rows_in).zip(start.iter().zip(end)).enumerate();
+        let per_source = sources
+            .iter()
+            .zip(&report.rows_in)
+            .zip(start.iter().zip(end))
+            .enumerate();
         let sources = per_source.map(|(number, ((source, rows), (start, end)))| SourceProgress {
             description: source.description(),
             start_offset: source.encode_offsets(start),
             end_offset: source.encode_offsets(end),
-            latest_offset: report.latest.as_ref().and_then(|cut| cut.get(number)).map(|cut| source.encode_offsets(cut)),
+            latest_offset: report
+                .latest
+                .as_ref()
+                .and_then(|cut| cut.get(number))
+                .map(|cut| source.encode_offsets(cut)),
             num_input_rows: *rows,
             input_rows_per_second: *rows as f64 / since_last,
             processed_rows_per_second: *rows as f64 / own.as_secs_f64(),
@@ -109,7 +138,10 @@ impl EpochReports {
             duration_ms: report.durations,
             state_operators: Vec::new(),
             sources: sources.collect(),
-            sink: SinkProgress { description: sink.description(), num_output_rows: report.rows_out },
+            sink: SinkProgress {
+                description: sink.description(),
+                num_output_rows: report.rows_out,
+            },
         });
     }
 }

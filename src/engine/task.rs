@@ -17,7 +17,11 @@ use crate::sink::{CommitMessage, SinkWriter};
 #[derive(Debug)]
 pub(super) enum Command {
     /// End the epoch at this offset, or (`None`) wherever the pipeline is; after the last one stay there.
-    Finish { epoch: EpochId, end: Option<Offset>, last: bool },
+    Finish {
+        epoch: EpochId,
+        end: Option<Offset>,
+        last: bool,
+    },
     /// Read nothing until told to resume. Epochs can still be ended.
     Pause,
     Resume,
@@ -66,7 +70,18 @@ impl PipelineTask {
     ) -> Self {
         let (rows_in_before, rows_out) = (0, 0);
         let (is_paused, finishing) = (false, None);
-        Self { slot, pipeline, writer, commands, sealed, is_open, is_paused, finishing, rows_in_before, rows_out }
+        Self {
+            slot,
+            pipeline,
+            writer,
+            commands,
+            sealed,
+            is_open,
+            is_paused,
+            finishing,
+            rows_in_before,
+            rows_out,
+        }
     }
 
     /// Runs until the driver drops its end of the commands.
@@ -115,7 +130,9 @@ impl PipelineTask {
 
     /// Ends the epoch. Nothing here waits for acknowledgements: the next epoch's records go on at once.
     async fn seal(&mut self) -> Result<()> {
-        let Some((epoch, _)) = self.finishing.take() else { return Ok(()) };
+        let Some((epoch, _)) = self.finishing.take() else {
+            return Ok(());
+        };
         let rows_in = self.pipeline.flow.rows();
         let sealed = Sealed {
             slot: self.slot,
@@ -127,13 +144,20 @@ impl PipelineTask {
         };
         self.rows_in_before = rows_in;
         self.set_idle_end();
-        self.sealed.send(sealed).await.map_err(|_| Error::internal("the query's driver is gone"))
+        self.sealed
+            .send(sealed)
+            .await
+            .map_err(|_| Error::internal("the query's driver is gone"))
     }
 
     /// How far to read while no epoch is being ended.
     fn set_idle_end(&self) {
         let flow = &self.pipeline.flow;
-        flow.set_end(if self.is_open && !self.is_paused { Offset::MAX } else { flow.position() });
+        flow.set_end(if self.is_open && !self.is_paused {
+            Offset::MAX
+        } else {
+            flow.position()
+        });
     }
 }
 
@@ -146,9 +170,10 @@ fn poll_step(pipeline: &mut Pipeline, is_finishing: bool, cx: &mut Context<'_>) 
                 Error::from(error).context(format!("{partition}, in the records before offset {at}"))
             }))
         }
-        Poll::Ready(None) => {
-            Poll::Ready(Err(Error::internal(format!("the stream of {} has ended", pipeline.partition))))
-        }
+        Poll::Ready(None) => Poll::Ready(Err(Error::internal(format!(
+            "the stream of {} has ended",
+            pipeline.partition
+        )))),
         Poll::Pending if is_finishing && pipeline.flow.is_drained() => Poll::Ready(Ok(Step::Drained)),
         Poll::Pending => Poll::Pending,
     }

@@ -74,8 +74,11 @@ const COMMON_DEFAULTS: &[(&str, &str)] = &[
     ("enable.metrics.push", "false"),
 ];
 /// What the engine needs to be so, whatever the user sets.
-const CONSUMER_FIXED: &[(&str, &str)] =
-    &[("enable.auto.commit", "false"), ("enable.auto.offset.store", "false"), ("auto.offset.reset", "error")];
+const CONSUMER_FIXED: &[(&str, &str)] = &[
+    ("enable.auto.commit", "false"),
+    ("enable.auto.offset.store", "false"),
+    ("auto.offset.reset", "error"),
+];
 
 /// Java client settings with another name in librdkafka.
 const TRANSLATED: &[(&str, &str)] = &[
@@ -92,21 +95,36 @@ const TRANSLATED: &[(&str, &str)] = &[
 
 /// Java client settings that librdkafka expresses otherwise, and how.
 const UNTRANSLATABLE: &[(&str, &str)] = &[
-    ("sasl.jaas.config", "set kafka.sasl.username and kafka.sasl.password"),
-    ("ssl.truststore.location", "set kafka.ssl.ca.location to a PEM file"),
-    ("ssl.truststore.password", "a PEM file in kafka.ssl.ca.location needs no password"),
+    (
+        "sasl.jaas.config",
+        "set kafka.sasl.username and kafka.sasl.password",
+    ),
+    (
+        "ssl.truststore.location",
+        "set kafka.ssl.ca.location to a PEM file",
+    ),
+    (
+        "ssl.truststore.password",
+        "a PEM file in kafka.ssl.ca.location needs no password",
+    ),
     ("ssl.truststore.type", "set kafka.ssl.ca.location to a PEM file"),
-    ("max.poll.records", "batches take what has arrived; there is nothing to set"),
+    (
+        "max.poll.records",
+        "batches take what has arrived; there is nothing to set",
+    ),
     ("buffer.memory", "set kafka.queue.buffering.max.kbytes"),
-    ("max.block.ms", "a full queue holds the source back; set kafka.message.timeout.ms to bound the wait for an ack"),
+    (
+        "max.block.ms",
+        "a full queue holds the source back; set kafka.message.timeout.ms to bound the wait for an ack",
+    ),
 ];
 
 /// Settings that Spark forbids, since the engine decides them.
 fn forbidden(role: Role, name: &str) -> Option<&'static str> {
     match (role, name) {
-        (Role::Consumer, "auto.offset.reset") => {
-            Some("set the source option startingOffsets to say where a new query starts; offsets are kept in the checkpoint")
-        }
+        (Role::Consumer, "auto.offset.reset") => Some(
+            "set the source option startingOffsets to say where a new query starts; offsets are kept in the checkpoint",
+        ),
         (Role::Consumer, "key.deserializer" | "value.deserializer") => {
             Some("keys and values arrive as binary; decode them in SQL, as with CAST(value AS STRING)")
         }
@@ -129,18 +147,29 @@ fn forbidden(role: Role, name: &str) -> Option<&'static str> {
 pub(crate) fn client_config(options: &Options, role: Role) -> Result<ClientConfig> {
     let mut config = ClientConfig::new();
     config.set_log_level(RDKafkaLogLevel::Warning);
-    let defaults = if role == Role::Consumer { CONSUMER_DEFAULTS } else { PRODUCER_DEFAULTS };
+    let defaults = if role == Role::Consumer {
+        CONSUMER_DEFAULTS
+    } else {
+        PRODUCER_DEFAULTS
+    };
     for (name, value) in COMMON_DEFAULTS.iter().chain(defaults) {
         config.set(*name, *value);
     }
     for (name, value) in options.with_prefix(PREFIX) {
         if let Some(reason) = forbidden(role, name) {
-            return Err(Error::usage(format!("option 'kafka.{name}' is not supported: {reason}")));
+            return Err(Error::usage(format!(
+                "option 'kafka.{name}' is not supported: {reason}"
+            )));
         }
         if let Some((_, remedy)) = UNTRANSLATABLE.iter().find(|(java, _)| *java == name) {
-            return Err(Error::usage(format!("option 'kafka.{name}' is a setting of the Java client: {remedy}")));
+            return Err(Error::usage(format!(
+                "option 'kafka.{name}' is a setting of the Java client: {remedy}"
+            )));
         }
-        let name = TRANSLATED.iter().find(|(java, _)| *java == name).map_or(name, |(_, ours)| ours);
+        let name = TRANSLATED
+            .iter()
+            .find(|(java, _)| *java == name)
+            .map_or(name, |(_, ours)| ours);
         if name == "acks" || name == "linger.ms" || name == "max.in.flight.requests.per.connection" {
             relax_idempotence(&mut config, options, name, value);
         }
@@ -151,16 +180,27 @@ pub(crate) fn client_config(options: &Options, role: Role) -> Result<ClientConfi
             config.set(*name, *value);
         }
     }
-    if config.get("bootstrap.servers").is_none_or(|servers| servers.trim().is_empty()) {
+    if config
+        .get("bootstrap.servers")
+        .is_none_or(|servers| servers.trim().is_empty())
+    {
         return Err(Error::usage(
             "option 'kafka.bootstrap.servers' is missing; give the brokers as host:port, separated by commas",
         ));
     }
-    if config.get("security.protocol").is_some_and(|protocol| protocol.chars().any(|c| c.is_ascii_uppercase())) {
-        let lower = config.get("security.protocol").unwrap_or_default().to_ascii_lowercase();
+    if config
+        .get("security.protocol")
+        .is_some_and(|protocol| protocol.chars().any(|c| c.is_ascii_uppercase()))
+    {
+        let lower = config
+            .get("security.protocol")
+            .unwrap_or_default()
+            .to_ascii_lowercase();
         config.set("security.protocol", lower);
     }
-    config.create_native_config().map_err(|error| refused_by_librdkafka(&error))?;
+    config
+        .create_native_config()
+        .map_err(|error| refused_by_librdkafka(&error))?;
     Ok(config)
 }
 
@@ -185,10 +225,16 @@ fn refused_by_librdkafka(error: &KafkaError) -> Error {
                     "option 'kafka.{name}' is not a setting of librdkafka; see its CONFIGURATION.md for the names"
                 ))
             } else {
-                invalid(&format!("kafka.{name}"), value, &format!("what librdkafka accepts ({reason})"))
+                invalid(
+                    &format!("kafka.{name}"),
+                    value,
+                    &format!("what librdkafka accepts ({reason})"),
+                )
             }
         }
-        other => Error::usage(format!("the kafka.* options are not accepted by librdkafka: {other}")),
+        other => Error::usage(format!(
+            "the kafka.* options are not accepted by librdkafka: {other}"
+        )),
     }
 }
 
@@ -197,13 +243,19 @@ mod tests {
     use super::*;
 
     fn options(extra: &[(&str, &str)]) -> Options {
-        [("kafka.bootstrap.servers", "127.0.0.1:9092")].iter().chain(extra).map(|(n, v)| (*n, *v)).collect()
+        [("kafka.bootstrap.servers", "127.0.0.1:9092")]
+            .iter()
+            .chain(extra)
+            .map(|(n, v)| (*n, *v))
+            .collect()
     }
 
     #[test]
     fn the_users_setting_wins_over_the_default_and_java_names_are_translated() {
-        let config =
-            client_config(&options(&[("kafka.Fetch.Max.Wait.ms", "7"), ("kafka.linger.ms", "5")]), Role::Producer);
+        let config = client_config(
+            &options(&[("kafka.Fetch.Max.Wait.ms", "7"), ("kafka.linger.ms", "5")]),
+            Role::Producer,
+        );
         assert!(config.is_ok(), "{config:?}");
         let config = client_config(&options(&[("kafka.fetch.max.wait.ms", "7")]), Role::Consumer).unwrap();
         assert_eq!(config.get("fetch.wait.max.ms"), Some("7"));
@@ -219,17 +271,37 @@ mod tests {
     #[test]
     fn what_cannot_be_set_is_refused_with_the_remedy() {
         for (role, name, value, hint) in [
-            (Role::Consumer, "kafka.auto.offset.reset", "latest", "startingOffsets"),
+            (
+                Role::Consumer,
+                "kafka.auto.offset.reset",
+                "latest",
+                "startingOffsets",
+            ),
             (Role::Consumer, "kafka.key.deserializer", "x", "binary"),
             (Role::Producer, "kafka.value.serializer", "x", "SQL"),
-            (Role::Producer, "kafka.sasl.jaas.config", "user=me password=hunter2", "kafka.sasl.username"),
+            (
+                Role::Producer,
+                "kafka.sasl.jaas.config",
+                "user=me password=hunter2",
+                "kafka.sasl.username",
+            ),
             (Role::Consumer, "kafka.no.such.thing", "1", "CONFIGURATION.md"),
             (Role::Producer, "kafka.linger.ms", "soon", "kafka.linger.ms"),
             (Role::Producer, "kafka.transactional.id", "me", "exactly-once"),
         ] {
-            let error = client_config(&options(&[(name, value)]), role).unwrap_err().to_string();
-            assert!(error.contains(name) && error.contains(hint) && !error.contains("hunter2"), "{error}");
+            let error = client_config(&options(&[(name, value)]), role)
+                .unwrap_err()
+                .to_string();
+            assert!(
+                error.contains(name) && error.contains(hint) && !error.contains("hunter2"),
+                "{error}"
+            );
         }
-        assert!(client_config(&Options::new(), Role::Consumer).unwrap_err().to_string().contains("kafka.bootstrap.servers"));
+        assert!(
+            client_config(&Options::new(), Role::Consumer)
+                .unwrap_err()
+                .to_string()
+                .contains("kafka.bootstrap.servers")
+        );
     }
 }

@@ -32,7 +32,10 @@ pub(crate) fn sources(plan: &Arc<dyn ExecutionPlan>) -> Result<Vec<PlannedSource
     let mut sources = Vec::new();
     plan.apply(|node| {
         if let Some(leaf) = node.downcast_ref::<SourceExec>() {
-            sources.push(PlannedSource { source: Arc::clone(leaf.source()), projection: leaf.projection().to_vec() });
+            sources.push(PlannedSource {
+                source: Arc::clone(leaf.source()),
+                projection: leaf.projection().to_vec(),
+            });
         }
         Ok(TreeNodeRecursion::Continue)
     })?;
@@ -48,13 +51,19 @@ pub(crate) fn open(
     readers: Vec<Vec<Box<dyn PartitionReader>>>,
     context: &Arc<TaskContext>,
 ) -> Result<Vec<Pipeline>> {
-    let slots: Vec<Arc<Vec<Slot>>> =
-        readers.into_iter().map(|readers| Arc::new(readers.into_iter().map(Slot::new).collect())).collect();
+    let slots: Vec<Arc<Vec<Slot>>> = readers
+        .into_iter()
+        .map(|readers| Arc::new(readers.into_iter().map(Slot::new).collect()))
+        .collect();
     let mut unbound = slots.iter();
     let bound = Arc::clone(plan).transform_up(|node| match node.downcast_ref::<SourceExec>() {
         Some(leaf) => {
-            let slots = unbound.next().ok_or_else(|| Error::internal("more leaves than sources"))?;
-            Ok(Transformed::yes(Arc::new(leaf.bind(Arc::clone(slots))) as Arc<dyn ExecutionPlan>))
+            let slots = unbound
+                .next()
+                .ok_or_else(|| Error::internal("more leaves than sources"))?;
+            Ok(Transformed::yes(
+                Arc::new(leaf.bind(Arc::clone(slots))) as Arc<dyn ExecutionPlan>
+            ))
         }
         None => Ok(Transformed::no(node)),
     })?;
@@ -70,8 +79,15 @@ pub(crate) fn open(
     let mut pipelines = Vec::with_capacity(inputs.len());
     for (output, (source, slot)) in inputs.into_iter().enumerate() {
         let stream = plan.execute(output, Arc::clone(context))?;
-        let Some(slot) = slots.get(source).and_then(|slots| slots.get(slot)) else { continue };
-        pipelines.push(Pipeline { source, partition: slot.partition.clone(), flow: Arc::clone(&slot.flow), stream });
+        let Some(slot) = slots.get(source).and_then(|slots| slots.get(slot)) else {
+            continue;
+        };
+        pipelines.push(Pipeline {
+            source,
+            partition: slot.partition.clone(),
+            flow: Arc::clone(&slot.flow),
+            stream,
+        });
     }
     Ok(pipelines)
 }

@@ -40,8 +40,9 @@ pub(crate) fn streaming_state(builder: SessionStateBuilder) -> SessionStateBuild
         .filter(|rule| !REMOVED_RULES.contains(&rule.name()))
         .map(Arc::clone)
         .collect();
-    let mut builder =
-        SessionStateBuilder::new_from_existing(state).with_optimizer_rules(rules).with_physical_optimizer_rule(Arc::new(PromptFilters));
+    let mut builder = SessionStateBuilder::new_from_existing(state)
+        .with_optimizer_rules(rules)
+        .with_physical_optimizer_rule(Arc::new(PromptFilters));
     for function in now::functions() {
         builder.scalar_functions().get_or_insert_default().push(function);
     }
@@ -63,7 +64,9 @@ impl PhysicalOptimizerRule for PromptFilters {
         _config: &ConfigOptions,
     ) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
         plan.transform_up(|node| match node.downcast_ref::<FilterExec>() {
-            Some(filter) => Ok(Transformed::yes(Arc::new(filter.with_batch_size(1)?) as Arc<dyn ExecutionPlan>)),
+            Some(filter) => Ok(Transformed::yes(
+                Arc::new(filter.with_batch_size(1)?) as Arc<dyn ExecutionPlan>
+            )),
             None => Ok(Transformed::no(node)),
         })
         .map(|transformed| transformed.data)

@@ -36,7 +36,9 @@ pub(crate) fn check(plan: &LogicalPlan) -> Result<()> {
 }
 
 fn refuse(operation: &str, way_out: &str) -> Error {
-    Error::query(format!("{operation} is not supported on a stream under any trigger: {way_out}"))
+    Error::query(format!(
+        "{operation} is not supported on a stream under any trigger: {way_out}"
+    ))
 }
 
 const STATE: &str = "it needs all rows at once, and a stream has no end; write the rows out and do it in the system that reads them";
@@ -54,21 +56,30 @@ fn unsupported(node: &LogicalPlan) -> Option<(&'static str, &'static str)> {
         LogicalPlan::Window(_) => Some(("a window function (OVER)", STATE)),
         LogicalPlan::Sort(_) => Some(("sorting (ORDER BY)", STATE)),
         LogicalPlan::Distinct(_) => Some(("DISTINCT (also in UNION without ALL)", STATE)),
-        LogicalPlan::Limit(_) => {
-            Some(("LIMIT or OFFSET", "a stream has no end; stop the query, or use the trigger available-now or once"))
-        }
+        LogicalPlan::Limit(_) => Some((
+            "LIMIT or OFFSET",
+            "a stream has no end; stop the query, or use the trigger available-now or once",
+        )),
         LogicalPlan::Join(_) => Some(("a join", STATE)),
         LogicalPlan::RecursiveQuery(_) => Some(("a recursive query", STATE)),
         LogicalPlan::Subquery(_) => Some(("a subquery in an expression", STATE)),
-        LogicalPlan::EmptyRelation(_) => {
-            Some(("a SELECT without FROM", "select the constants from the stream: SELECT 1 FROM events"))
-        }
+        LogicalPlan::EmptyRelation(_) => Some((
+            "a SELECT without FROM",
+            "select the constants from the stream: SELECT 1 FROM events",
+        )),
         LogicalPlan::Values(_) => Some(("VALUES", "a stream cannot be mixed with rows that are given once")),
-        LogicalPlan::Repartition(_) => {
-            Some(("repartitioning", "each source partition is a pipeline of its own; add partitions to the topic"))
-        }
-        LogicalPlan::Dml(_) => Some(("a nested INSERT, UPDATE or DELETE", "write INSERT INTO sink SELECT … alone")),
-        _ => Some(("this statement", "a streaming query is a SELECT of columns and conditions from a stream")),
+        LogicalPlan::Repartition(_) => Some((
+            "repartitioning",
+            "each source partition is a pipeline of its own; add partitions to the topic",
+        )),
+        LogicalPlan::Dml(_) => Some((
+            "a nested INSERT, UPDATE or DELETE",
+            "write INSERT INTO sink SELECT … alone",
+        )),
+        _ => Some((
+            "this statement",
+            "a streaming query is a SELECT of columns and conditions from a stream",
+        )),
     }
 }
 

@@ -41,14 +41,21 @@ pub(crate) struct StreamTable {
 
 impl StreamTable {
     pub(crate) fn new(format: impl Into<String>, options: Options, source: Result<Arc<dyn Source>>) -> Self {
-        Self { format: format.into(), options, source }
+        Self {
+            format: format.into(),
+            options,
+            source,
+        }
     }
 }
 
 #[async_trait]
 impl TableProvider for StreamTable {
     fn schema(&self) -> SchemaRef {
-        self.source.as_ref().map_or_else(|_| Arc::new(arrow::datatypes::Schema::empty()), |source| source.schema())
+        self.source.as_ref().map_or_else(
+            |_| Arc::new(arrow::datatypes::Schema::empty()),
+            |source| source.schema(),
+        )
     }
 
     fn table_type(&self) -> TableType {
@@ -62,9 +69,15 @@ impl TableProvider for StreamTable {
         _filters: &[Expr],
         _limit: Option<usize>,
     ) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
-        let source = self.source.as_ref().map_err(|error| DataFusionError::from(error.clone()))?;
+        let source = self
+            .source
+            .as_ref()
+            .map_err(|error| DataFusionError::from(error.clone()))?;
         let all = || (0..source.schema().fields().len()).collect();
-        Ok(Arc::new(SourceExec::new(Arc::clone(source), projection.cloned().unwrap_or_else(all))?))
+        Ok(Arc::new(SourceExec::new(
+            Arc::clone(source),
+            projection.cloned().unwrap_or_else(all),
+        )?))
     }
 }
 
@@ -132,7 +145,10 @@ impl Slot {
 
 impl fmt::Debug for Slot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Slot").field("partition", &self.partition).field("flow", &self.flow).finish_non_exhaustive()
+        f.debug_struct("Slot")
+            .field("partition", &self.partition)
+            .field("flow", &self.flow)
+            .finish_non_exhaustive()
     }
 }
 
@@ -154,10 +170,17 @@ impl SourceExec {
             EquivalenceProperties::new(schema),
             Partitioning::UnknownPartitioning(1),
             EmissionType::Incremental,
-            Boundedness::Unbounded { requires_infinite_memory: false },
+            Boundedness::Unbounded {
+                requires_infinite_memory: false,
+            },
         )
         .with_scheduling_type(SchedulingType::Cooperative);
-        Ok(Self { source, projection, slots: None, properties: Arc::new(properties) })
+        Ok(Self {
+            source,
+            projection,
+            slots: None,
+            properties: Arc::new(properties),
+        })
     }
 
     pub(crate) fn source(&self) -> &Arc<dyn Source> {
@@ -184,8 +207,17 @@ impl SourceExec {
 impl DisplayAs for SourceExec {
     fn fmt_as(&self, _t: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let schema = self.properties.eq_properties.schema();
-        let columns: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
-        write!(f, "SourceExec: {}, projection=[{}]", self.source.description(), columns.join(", "))
+        let columns: Vec<&str> = schema
+            .fields()
+            .iter()
+            .map(|field| field.name().as_str())
+            .collect();
+        write!(
+            f,
+            "SourceExec: {}, projection=[{}]",
+            self.source.description(),
+            columns.join(", ")
+        )
     }
 }
 
@@ -221,10 +253,17 @@ impl ExecutionPlan for SourceExec {
         self: Arc<Self>,
         children: Vec<Arc<dyn ExecutionPlan>>,
     ) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
-        self.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
+        self.replace_children(
+            children,
+            ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute),
+        )
     }
 
-    fn execute(&self, partition: usize, _context: Arc<TaskContext>) -> DataFusionResult<SendableRecordBatchStream> {
+    fn execute(
+        &self,
+        partition: usize,
+        _context: Arc<TaskContext>,
+    ) -> DataFusionResult<SendableRecordBatchStream> {
         let Some(slots) = &self.slots else {
             return Err(Error::query(format!(
                 "{} is a stream without end; start it with write_stream().start(), or as INSERT INTO with epochflow run",
@@ -235,10 +274,18 @@ impl ExecutionPlan for SourceExec {
         let slot = slots.get(partition);
         let reader = slot.and_then(|slot| slot.reader.lock().take());
         let (Some(slot), Some(reader)) = (slot, reader) else {
-            return Err(Error::internal(format!("partition {partition} of the source is read twice or not there")).into());
+            return Err(Error::internal(format!(
+                "partition {partition} of the source is read twice or not there"
+            ))
+            .into());
         };
         let schema = Arc::clone(self.properties.eq_properties.schema());
-        Ok(Box::pin(SourceStream { schema, reader, flow: Arc::clone(&slot.flow), failed: false }))
+        Ok(Box::pin(SourceStream {
+            schema,
+            reader,
+            flow: Arc::clone(&slot.flow),
+            failed: false,
+        }))
     }
 }
 
@@ -257,11 +304,19 @@ impl Stream for SourceStream {
             return Poll::Ready(None);
         }
         let end = self.flow.end.load(Ordering::Relaxed);
-        let polled = if self.reader.position() < end { self.reader.poll_read(cx, end) } else { Poll::Pending };
-        self.flow.position.store(self.reader.position(), Ordering::Relaxed);
+        let polled = if self.reader.position() < end {
+            self.reader.poll_read(cx, end)
+        } else {
+            Poll::Pending
+        };
+        self.flow
+            .position
+            .store(self.reader.position(), Ordering::Relaxed);
         match polled {
             Poll::Ready(Ok(batch)) => {
-                self.flow.rows.fetch_add(batch.num_rows() as u64, Ordering::Relaxed);
+                self.flow
+                    .rows
+                    .fetch_add(batch.num_rows() as u64, Ordering::Relaxed);
                 Poll::Ready(Some(Ok(batch)))
             }
             Poll::Ready(Err(error)) => {

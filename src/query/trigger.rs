@@ -58,12 +58,14 @@ impl FromStr for Trigger {
         };
         match (kind.trim(), interval) {
             ("continuous", Some(interval)) => match parse_duration(interval)? {
-                Duration::ZERO => Err(Error::usage(format!("'{text}': epochs need an interval of at least 1ms"))),
+                Duration::ZERO => Err(Error::usage(format!(
+                    "'{text}': epochs need an interval of at least 1ms"
+                ))),
                 interval => Ok(Trigger::Continuous(interval)),
             },
-            ("continuous", None) => {
-                Err(Error::usage("the continuous trigger needs an interval between epochs, such as continuous:1s"))
-            }
+            ("continuous", None) => Err(Error::usage(
+                "the continuous trigger needs an interval between epochs, such as continuous:1s",
+            )),
             ("processing-time", Some(interval)) => parse_duration(interval).map(Trigger::ProcessingTime),
             ("processing-time", None) => Ok(Trigger::default()),
             ("available-now", None) => Ok(Trigger::AvailableNow),
@@ -97,7 +99,15 @@ mod tests {
 
     #[test]
     fn what_is_no_trigger_is_refused_with_the_forms() {
-        for text in ["", "continuous", "continuous:0s", "continuous:soon", "hourly", "once:1s", "processing-time:-1s"] {
+        for text in [
+            "",
+            "continuous",
+            "continuous:0s",
+            "continuous:soon",
+            "hourly",
+            "once:1s",
+            "processing-time:-1s",
+        ] {
             let error = text.parse::<Trigger>().unwrap_err();
             assert_eq!(error.kind(), crate::ErrorKind::Usage, "{text}: {error}");
         }

@@ -15,11 +15,16 @@ impl EngineRuntime {
             .enable_all()
             .build()
             .map(|runtime| Self(Some(runtime)))
-            .map_err(|e| Error::new(ErrorKind::Environment, "cannot start the engine's threads").with_source(e))
+            .map_err(|e| {
+                Error::new(ErrorKind::Environment, "cannot start the engine's threads").with_source(e)
+            })
     }
 
     pub(super) fn handle(&self) -> Result<Handle> {
-        self.0.as_ref().map(|runtime| runtime.handle().clone()).ok_or_else(|| Error::internal("the session is closed"))
+        self.0
+            .as_ref()
+            .map(|runtime| runtime.handle().clone())
+            .ok_or_else(|| Error::internal("the session is closed"))
     }
 }
 

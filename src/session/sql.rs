@@ -6,8 +6,8 @@ use datafusion::prelude::DataFrame;
 use datafusion::sql::parser::{DFParser, Statement};
 use datafusion::sql::sqlparser::ast::{Insert, ObjectName, Statement as SqlStatement, TableObject};
 
-use super::writer::{DataStreamWriter, StreamDataFrame};
 use super::StreamSession;
+use super::writer::{DataStreamWriter, StreamDataFrame};
 use crate::error::{Error, Result};
 use crate::plan::table::StreamTable;
 
@@ -45,7 +45,9 @@ pub(super) async fn pipeline(session: &StreamSession, sql: &str) -> Result<DataS
             other => return Err(not_in_a_pipeline(&other.to_string())),
         }
     }
-    writer.ok_or_else(|| Error::query("the pipeline has no INSERT INTO sink SELECT …, so there is nothing to run"))
+    writer.ok_or_else(|| {
+        Error::query("the pipeline has no INSERT INTO sink SELECT …, so there is nothing to run")
+    })
 }
 
 fn not_in_a_pipeline(statement: &str) -> Error {
@@ -68,7 +70,9 @@ async fn insert_into(session: &StreamSession, insert: Insert) -> Result<DataStre
     };
     let table = sink_table(session, name).await?;
     if insert.overwrite || insert.on.is_some() || insert.returning.is_some() || insert.replace_into {
-        return Err(Error::query("a stream is appended to: write INSERT INTO sink SELECT … without more"));
+        return Err(Error::query(
+            "a stream is appended to: write INSERT INTO sink SELECT … without more",
+        ));
     }
     let Some(select) = insert.source else {
         return Err(Error::query("INSERT INTO needs a SELECT"));
@@ -89,7 +93,9 @@ async fn sink_table(session: &StreamSession, name: &ObjectName) -> Result<(Strin
         ))
     })?;
     let table = provider.downcast_ref::<StreamTable>().ok_or_else(|| {
-        Error::query(format!("INSERT INTO {name}: the table is not a stream; create it STORED AS KAFKA, CONSOLE or NOOP"))
+        Error::query(format!(
+            "INSERT INTO {name}: the table is not a stream; create it STORED AS KAFKA, CONSOLE or NOOP"
+        ))
     })?;
     Ok((table.format.clone(), table.options.clone()))
 }

@@ -57,8 +57,12 @@ impl KafkaSourceOptions {
             let prefix = options.get("groupIdPrefix").unwrap_or("epochflow-source");
             client.set("group.id", format!("{prefix}-{}", uuid::Uuid::new_v4()));
         }
-        let retries = options.parse("fetchOffset.numRetries", "a whole number")?.unwrap_or(3);
-        let retry_after = options.parse("fetchOffset.retryIntervalMs", "milliseconds")?.unwrap_or(1000);
+        let retries = options
+            .parse("fetchOffset.numRetries", "a whole number")?
+            .unwrap_or(3);
+        let retry_after = options
+            .parse("fetchOffset.retryIntervalMs", "milliseconds")?
+            .unwrap_or(1000);
         Ok(Self {
             subscription,
             subscribed,
@@ -91,13 +95,20 @@ fn subscription(options: &Options) -> Result<(Subscription, String)> {
         }
         several => {
             let names: Vec<_> = several.iter().map(|(name, _)| *name).collect();
-            return Err(Error::usage(format!("options {} exclude each other; keep one", names.join(" and "))));
+            return Err(Error::usage(format!(
+                "options {} exclude each other; keep one",
+                names.join(" and ")
+            )));
         }
     };
     match name {
         "subscribe" => {
-            let topics: Vec<String> =
-                value.split(',').map(str::trim).filter(|topic| !topic.is_empty()).map(str::to_owned).collect();
+            let topics: Vec<String> = value
+                .split(',')
+                .map(str::trim)
+                .filter(|topic| !topic.is_empty())
+                .map(str::to_owned)
+                .collect();
             if topics.is_empty() {
                 return Err(invalid(name, value, "topics, separated by commas"));
             }
@@ -106,16 +117,26 @@ fn subscription(options: &Options) -> Result<(Subscription, String)> {
         }
         "subscribePattern" => {
             if value.is_empty() {
-                return Err(invalid(name, value, "a regular expression that matches whole topic names"));
+                return Err(invalid(
+                    name,
+                    value,
+                    "a regular expression that matches whole topic names",
+                ));
             }
             let pattern = Regex::new(value)
                 .map_err(|error| invalid(name, value, &format!("a regular expression ({error})")))?;
-            Ok((Subscription::Pattern(pattern), format!("SubscribePattern[{value}]")))
+            Ok((
+                Subscription::Pattern(pattern),
+                format!("SubscribePattern[{value}]"),
+            ))
         }
         _ => {
             let partitions = offsets::decode_partitions(value)?;
             let shown: Vec<_> = partitions.iter().map(ToString::to_string).collect();
-            Ok((Subscription::Partitions(partitions), format!("Assign[{}]", shown.join(", "))))
+            Ok((
+                Subscription::Partitions(partitions),
+                format!("Assign[{}]", shown.join(", ")),
+            ))
         }
     }
 }
@@ -144,7 +165,11 @@ fn starting(options: &Options) -> Result<Starting> {
                 ))),
             }
         }
-        Some(value) => Err(invalid("startingOffsets", value, "earliest, latest or JSON with an offset for each partition")),
+        Some(value) => Err(invalid(
+            "startingOffsets",
+            value,
+            "earliest, latest or JSON with an offset for each partition",
+        )),
     }
 }
 
@@ -153,7 +178,11 @@ fn latest_if_no_match(options: &Options) -> Result<bool> {
         None => Ok(false),
         Some(value) if value.eq_ignore_ascii_case("error") => Ok(false),
         Some(value) if value.eq_ignore_ascii_case("latest") => Ok(true),
-        Some(value) => Err(invalid("startingOffsetsByTimestampStrategy", value, "error or latest")),
+        Some(value) => Err(invalid(
+            "startingOffsetsByTimestampStrategy",
+            value,
+            "error or latest",
+        )),
     }
 }
 
@@ -171,13 +200,19 @@ mod tests {
         let parsed = parse(&[("subscribe", "a, b,,")]).unwrap();
         assert_eq!(parsed.subscribed, "Subscribe[a, b]");
         assert_eq!(parsed.starting, Starting::Latest);
-        assert!(parsed.fail_on_data_loss && !parsed.include_headers && parsed.max_records_per_batch.is_none());
+        assert!(
+            parsed.fail_on_data_loss && !parsed.include_headers && parsed.max_records_per_batch.is_none()
+        );
     }
 
     #[test]
     fn a_time_wins_over_offsets() {
-        let parsed =
-            parse(&[("subscribe", "a"), ("startingOffsets", "earliest"), ("startingTimestamp", "17")]).unwrap();
+        let parsed = parse(&[
+            ("subscribe", "a"),
+            ("startingOffsets", "earliest"),
+            ("startingTimestamp", "17"),
+        ])
+        .unwrap();
         assert_eq!(parsed.starting, Starting::Time(17));
     }
 
@@ -185,15 +220,33 @@ mod tests {
     fn what_is_wrong_is_named() {
         for (options, hint) in [
             (&[][..], "needs one of"),
-            (&[("subscribe", "a"), ("assign", r#"{"a":[0]}"#)], "exclude each other"),
+            (
+                &[("subscribe", "a"), ("assign", r#"{"a":[0]}"#)],
+                "exclude each other",
+            ),
             (&[("subscribe", " , ")], "topics, separated by commas"),
             (&[("subscribePattern", "(")], "a regular expression"),
             (&[("assign", "a")], r#""topicA":[0,1]"#),
-            (&[("subscribe", "a"), ("startingOffsets", "first")], "earliest, latest or JSON"),
-            (&[("subscribe", "a"), ("startingOffsets", r#"{"a":{"0":-3}}"#)], "a-0 at -3"),
-            (&[("subscribe", "a"), ("failOnDataLoss", "maybe")], "true or false"),
-            (&[("subscribe", "a"), ("maxOffsetsPerTrigger", "0")], "greater than 0"),
-            (&[("subscribe", "a"), ("endingOffsets", "latest")], "available-now"),
+            (
+                &[("subscribe", "a"), ("startingOffsets", "first")],
+                "earliest, latest or JSON",
+            ),
+            (
+                &[("subscribe", "a"), ("startingOffsets", r#"{"a":{"0":-3}}"#)],
+                "a-0 at -3",
+            ),
+            (
+                &[("subscribe", "a"), ("failOnDataLoss", "maybe")],
+                "true or false",
+            ),
+            (
+                &[("subscribe", "a"), ("maxOffsetsPerTrigger", "0")],
+                "greater than 0",
+            ),
+            (
+                &[("subscribe", "a"), ("endingOffsets", "latest")],
+                "available-now",
+            ),
         ] {
             let error = parse(options).unwrap_err().to_string();
             assert!(error.contains(hint), "{error}");

@@ -34,13 +34,22 @@ impl KafkaReader {
         start: Offset,
         fail_on_data_loss: bool,
     ) -> Self {
-        Self { queue, partition, projected, position: start, fail_on_data_loss, ahead: Messages::default() }
+        Self {
+            queue,
+            partition,
+            projected,
+            position: start,
+            fail_on_data_loss,
+            ahead: Messages::default(),
+        }
     }
 
     /// Splits `messages` into records before `end`, which are returned, and what comes after, which is kept. Errors
     /// and the end of the partition stand between records, in the order of arrival.
     fn take_before(&mut self, mut messages: Messages, end: Offset) -> Result<Messages> {
-        let stop = messages.iter().position(|message| message.error().is_some() || message.offset() >= end);
+        let stop = messages
+            .iter()
+            .position(|message| message.error().is_some() || message.offset() >= end);
         let Some(stop) = stop else {
             if let Some(last) = messages.iter().last() {
                 self.position = last.offset() + 1;
@@ -51,7 +60,9 @@ impl KafkaReader {
         if let Some(last) = messages.iter().last() {
             self.position = last.offset() + 1;
         }
-        let Some(next) = rest.iter().next() else { return Ok(messages) };
+        let Some(next) = rest.iter().next() else {
+            return Ok(messages);
+        };
         match next.error() {
             None => {
                 // Offsets before the next record hold none: the end is reached.
@@ -76,7 +87,10 @@ impl KafkaReader {
                 Ok(())
             }
             RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange => {
-                let lost = format!("offset {} of {} is no longer in Kafka", self.position, self.partition);
+                let lost = format!(
+                    "offset {} of {} is no longer in Kafka",
+                    self.position, self.partition
+                );
                 if self.fail_on_data_loss {
                     return Err(super::data_loss(&lost));
                 }
@@ -88,7 +102,10 @@ impl KafkaReader {
                 tracing::debug!(target: "epochflow::kafka", "reading {}: {code}", self.partition);
                 Ok(())
             }
-            code => Err(Error::new(kind_of(code), format!("cannot read {}: {code}", self.partition))),
+            code => Err(Error::new(
+                kind_of(code),
+                format!("cannot read {}: {code}", self.partition),
+            )),
         }
     }
 }
@@ -113,8 +130,9 @@ impl PartitionReader for KafkaReader {
             }
             let records = self.take_before(messages, end)?;
             if !records.is_empty() {
-                let batch = decode::batch(&records, &self.partition, &self.projected)
-                    .map_err(|e| Error::internal(format!("cannot build a batch of {}", self.partition)).with_source(e));
+                let batch = decode::batch(&records, &self.partition, &self.projected).map_err(|e| {
+                    Error::internal(format!("cannot build a batch of {}", self.partition)).with_source(e)
+                });
                 return Poll::Ready(batch);
             }
         }

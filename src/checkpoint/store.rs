@@ -1,0 +1,454 @@
+//! The five verbs that a checkpoint needs of an object store, durable on a local disk.
+//!
+//! `object_store` gives atomic create-if-absent everywhere, but on a local disk it leaves bytes and names in
+//! the page cache. There a file is written under a temporary name and fsynced before it is published, and its
+//! folder is fsynced after: an entry counts once a power cut can no longer take it back.
+
+use std::fmt;
+use std::io;
+use std::path::{Path as FilePath, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt, PutMode};
+use uuid::Uuid;
+
+use super::location;
+use crate::error::{Error, ErrorKind, Result};
+
+/// Largest id of an entry: Spark's ids are Java longs.
+const LARGEST_ID: u64 = i64::MAX as u64;
+/// A temporary file of this age is a leftover of a crash: a live one exists for milliseconds.
+const LEFTOVER_AGE: Duration = Duration::from_secs(60);
+
+/// What [`CheckpointStore::create`] did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Created {
+    /// The file is there, with the bytes given.
+    Yes,
+    /// It was there before, with these bytes, and was left alone. They may be the bytes given: from an
+    /// earlier attempt.
+    Exists(Bytes),
+}
+
+/// A place for a checkpoint's files. Paths are relative to the checkpoint, with `/` between folder and file.
+#[derive(Clone)]
+pub struct CheckpointStore {
+    store: Arc<dyn ObjectStore>,
+    root: Path,
+    folder: Option<PathBuf>,
+    name: Arc<str>,
+}
+
+impl CheckpointStore {
+    /// Opens `location`: a local path, or a URL (`file`, `s3`, `gs`, `abfss`, `memory` …). Nothing is read or
+    /// created.
+    ///
+    /// `options` configure a remote store and win over the provider's environment variables. `memory://name`
+    /// is one store per name and process, kept until the process ends.
+    pub fn open(location: &str, options: &[(String, String)]) -> Result<Self> {
+        // Variables that are not Unicode cannot be settings.
+        let environment = std::env::vars_os()
+            .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)));
+        let location::Location {
+            store,
+            root,
+            folder,
+            name,
+        } = location::resolve(location, options, environment)?;
+        Ok(Self {
+            store,
+            root,
+            folder,
+            name: name.into(),
+        })
+    }
+
+    /// A checkpoint under `prefix` of any store that has [`PutMode::Create`] and reads what it wrote.
+    pub fn from_object_store(store: Arc<dyn ObjectStore>, prefix: Path) -> Self {
+        let name = format!("{store}/{prefix}").into();
+        Self {
+            store,
+            root: prefix,
+            folder: None,
+            name,
+        }
+    }
+
+    /// The same place, reached through `store`.
+    #[cfg(test)]
+    pub(super) fn over(self, store: Arc<dyn ObjectStore>) -> Self {
+        Self { store, ..self }
+    }
+
+    /// The location in messages.
+    pub fn location(&self) -> &str {
+        &self.name
+    }
+
+    /// Creates the file at `path` if there is none.
+    ///
+    /// All or nothing, also for readers. An error says that the file may or may not be there: calling again
+    /// with the same bytes is safe and finds out.
+    pub async fn create(&self, path: &str, bytes: Bytes) -> Result<Created> {
+        match &self.folder {
+            Some(folder) => self.create_local(path, &folder.join(path), bytes).await,
+            None => {
+                let put = self
+                    .store
+                    .put_opts(&self.full(path), bytes.clone().into(), PutMode::Create.into())
+                    .await;
+                self.settle(path, &bytes, put.map(|_| ())).await
+            }
+        }
+    }
+
+    /// The bytes at `path`, or `None` where there is no file.
+    pub async fn read(&self, path: &str) -> Result<Option<Bytes>> {
+        let bytes = async { self.store.get(&self.full(path)).await?.bytes().await };
+        match bytes.await {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(self.error("read", path, error)),
+        }
+    }
+
+    /// Ids of the entries in folder `dir`, ascending. Only files whose name is a number count, so temporary
+    /// files, checksums and folders do not; a folder that is not there has none.
+    pub async fn list_ids(&self, dir: &str) -> Result<Vec<u64>> {
+        let listed = self.store.list_with_delimiter(Some(&self.full(dir))).await;
+        let listed = listed.map_err(|error| self.error("list", dir, error))?;
+        let names = listed
+            .objects
+            .iter()
+            .filter_map(|object| object.location.filename());
+        let mut ids: Vec<u64> = names.filter_map(entry_id).collect();
+        ids.sort_unstable();
+        Ok(ids)
+    }
+
+    /// Deletes the file at `path`; one that is not there is fine. After a power cut it may be back.
+    pub async fn delete(&self, path: &str) -> Result<()> {
+        if let Some(folder) = &self.folder {
+            // Before the file: a checksum that outlived it would make Hadoop reject the next file of this
+            // name.
+            self.blocking("delete the checksum of", path, remove_checksum, folder.join(path))
+                .await?;
+        }
+        match self.store.delete(&self.full(path)).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(self.error("delete", path, error)),
+        }
+    }
+
+    /// Deletes temporary files that crashed writers left on a local disk; elsewhere there are none.
+    pub async fn sweep(&self) -> Result<()> {
+        match &self.folder {
+            Some(folder) => self.blocking("sweep", "", sweep, folder.clone()).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn create_local(&self, path: &str, file: &FilePath, bytes: Bytes) -> Result<Created> {
+        if let Some(found) = self.read(path).await? {
+            if found == bytes {
+                // Our earlier attempt may have failed between publishing and the last fsync.
+                self.blocking("fsync", path, sync_file, file.to_owned()).await?;
+                self.blocking("fsync the folder of", path, sync_folder_of, file.to_owned())
+                    .await?;
+            }
+            return Ok(Created::Exists(found));
+        }
+        let temporary = temporary_path(path);
+        let published = self.publish(path, &temporary, file, &bytes).await;
+        // A leftover does no harm and is swept later, so a failure to remove it is none of the caller's.
+        let _ = self.store.delete(&self.full(&temporary)).await;
+        let created = self.settle(path, &bytes, published?).await?;
+        if created == Created::Yes {
+            self.blocking("fsync the folder of", path, sync_folder_of, file.to_owned())
+                .await?;
+        }
+        Ok(created)
+    }
+
+    /// Writes `temporary`, makes it durable and links it to its name. The outer error is of a step before the
+    /// link, when nothing has been published.
+    async fn publish(
+        &self,
+        path: &str,
+        temporary: &str,
+        file: &FilePath,
+        bytes: &Bytes,
+    ) -> Result<object_store::Result<()>> {
+        self.blocking("create the folder of", path, create_folder_of, file.to_owned())
+            .await?;
+        let put = self.store.put(&self.full(temporary), bytes.clone().into()).await;
+        put.map_err(|error| self.error("write", path, error))?;
+        let temporary_file = file.with_file_name(temporary.rsplit('/').next().unwrap_or(temporary));
+        self.blocking("fsync", path, sync_file, temporary_file).await?;
+        self.blocking("delete the checksum of", path, remove_checksum, file.to_owned())
+            .await?;
+        Ok(self
+            .store
+            .copy_if_not_exists(&self.full(temporary), &self.full(path))
+            .await)
+    }
+
+    /// Finds out what an attempt to create `path` came to. Any error may hide that the file was written, by
+    /// us or by another, so what is there decides.
+    async fn settle(&self, path: &str, bytes: &Bytes, attempt: object_store::Result<()>) -> Result<Created> {
+        let Err(error) = attempt else {
+            return Ok(Created::Yes);
+        };
+        let clean = matches!(error, object_store::Error::AlreadyExists { .. });
+        match self.read(path).await {
+            Ok(Some(found)) if !clean && found == *bytes => Ok(Created::Yes),
+            Ok(Some(found)) => Ok(Created::Exists(found)),
+            Ok(None) if clean => Err(self.vanished(path)),
+            Ok(None) => Err(self.error("create", path, error)),
+            // The attempt failed first, and tells more than the reading after it.
+            Err(reading) if clean => Err(reading),
+            Err(_) => Err(self.error("create", path, error)),
+        }
+    }
+
+    fn vanished(&self, path: &str) -> Error {
+        let in_the_way = self
+            .folder
+            .as_ref()
+            .is_some_and(|folder| folder.join(path).is_dir());
+        if in_the_way {
+            let message = format!(
+                "cannot create {}: a folder has its name; remove it",
+                self.describe(path)
+            );
+            return Error::new(ErrorKind::Environment, message);
+        }
+        let message = format!(
+            "cannot create {}: it was there and is gone again; try again",
+            self.describe(path)
+        );
+        Error::new(ErrorKind::Transient, message)
+    }
+
+    fn full(&self, path: &str) -> Path {
+        path.split('/')
+            .fold(self.root.clone(), |full, part| full.join(part))
+    }
+
+    /// `path` as it stands in messages.
+    pub(super) fn describe(&self, path: &str) -> String {
+        format!("{}/{path}", self.name)
+    }
+
+    /// Runs a file-system step on a thread that may block.
+    async fn blocking(
+        &self,
+        verb: &str,
+        path: &str,
+        step: fn(&FilePath) -> io::Result<()>,
+        file: PathBuf,
+    ) -> Result<()> {
+        let done = tokio::task::spawn_blocking(move || step(&file)).await;
+        let failed = |kind, error: String| {
+            Error::new(
+                kind,
+                format!("cannot {verb} {}: {error}{}", self.describe(path), remedy(kind)),
+            )
+        };
+        match done {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(failed(
+                io_kind(&error).unwrap_or(ErrorKind::Environment),
+                error.to_string(),
+            )
+            .with_source(error)),
+            Err(error) => Err(failed(ErrorKind::Internal, error.to_string()).with_source(error)),
+        }
+    }
+
+    fn error(&self, verb: &str, path: &str, error: object_store::Error) -> Error {
+        let kind = kind_of(&error, self.folder.is_some());
+        Error::new(
+            kind,
+            format!("cannot {verb} {}: {error}{}", self.describe(path), remedy(kind)),
+        )
+        .with_source(error)
+    }
+}
+
+impl fmt::Debug for CheckpointStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CheckpointStore")
+            .field("location", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The id that a file is named after, if it is an entry.
+fn entry_id(name: &str) -> Option<u64> {
+    name.parse()
+        .ok()
+        .filter(|id: &u64| *id <= LARGEST_ID && id.to_string() == name)
+}
+
+/// Where the file at `path` is put together: beside it, under a name that Spark, too, takes for a temporary
+/// file.
+fn temporary_path(path: &str) -> String {
+    let id = Uuid::new_v4();
+    match path.rsplit_once('/') {
+        Some((folder, name)) => format!("{folder}/.{name}.{id}.tmp"),
+        None => format!(".{path}.{id}.tmp"),
+    }
+}
+
+fn is_temporary(name: &str) -> bool {
+    // object_store appends '#' and a number while it writes.
+    let name = name.rsplit_once('#').map_or(name, |(name, _)| name);
+    let id = name
+        .strip_prefix('.')
+        .and_then(|name| name.strip_suffix(".tmp"))
+        .and_then(|name| name.rsplit_once('.'));
+    id.is_some_and(|(entry, id)| !entry.is_empty() && Uuid::parse_str(id).is_ok())
+}
+
+/// Removes Hadoop's checksum beside `file`: Spark would verify new content against it.
+fn remove_checksum(file: &FilePath) -> io::Result<()> {
+    let Some(name) = file.file_name().and_then(|name| name.to_str()) else {
+        return Ok(());
+    };
+    match std::fs::remove_file(file.with_file_name(format!(".{name}.crc"))) {
+        Err(error) if !matches!(error.kind(), io::ErrorKind::NotFound) => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Creates the folder of `file` and those above it, durably.
+fn create_folder_of(file: &FilePath) -> io::Result<()> {
+    let missing: Vec<_> = file
+        .ancestors()
+        .skip(1)
+        .take_while(|folder| !folder.exists())
+        .collect();
+    if let Some(deepest) = missing.first() {
+        std::fs::create_dir_all(deepest)?;
+    }
+    missing.into_iter().try_for_each(sync_folder_of)
+}
+
+fn sync_file(file: &FilePath) -> io::Result<()> {
+    std::fs::File::open(file)?.sync_all()
+}
+
+/// Makes the name of `file` durable, which is its folder's content.
+#[cfg(unix)]
+fn sync_folder_of(file: &FilePath) -> io::Result<()> {
+    file.parent().map_or(Ok(()), sync_file)
+}
+
+/// Other systems cannot open a folder to fsync it.
+#[cfg(not(unix))]
+fn sync_folder_of(_file: &FilePath) -> io::Result<()> {
+    Ok(())
+}
+
+fn sweep(root: &FilePath) -> io::Result<()> {
+    let mut folders = vec![root.to_owned(), root.join("offsets"), root.join("commits")];
+    folders.extend(entries(&root.join("sources"))?);
+    for file in folders
+        .iter()
+        .map(|folder| entries(folder))
+        .collect::<io::Result<Vec<_>>>()?
+        .concat()
+    {
+        let temporary = file
+            .file_name()
+            .and_then(|name| name.to_str())
+            .is_some_and(is_temporary);
+        if temporary && is_leftover(&file) {
+            match std::fs::remove_file(&file) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether `file` is too old to be still written to.
+fn is_leftover(file: &FilePath) -> bool {
+    let modified = file.symlink_metadata().and_then(|metadata| metadata.modified());
+    modified.is_ok_and(|at| {
+        SystemTime::now()
+            .duration_since(at)
+            .is_ok_and(|age| age > LEFTOVER_AGE)
+    })
+}
+
+fn entries(folder: &FilePath) -> io::Result<Vec<PathBuf>> {
+    match std::fs::read_dir(folder) {
+        Ok(entries) => entries.map(|entry| entry.map(|entry| entry.path())).collect(),
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+            ) =>
+        {
+            Ok(Vec::new())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn kind_of(error: &object_store::Error, local: bool) -> ErrorKind {
+    use object_store::Error as E;
+    match error {
+        E::NotImplemented { .. }
+        | E::NotSupported { .. }
+        | E::UnknownConfigurationKey { .. }
+        | E::InvalidPath { .. } => ErrorKind::Usage,
+        E::PermissionDenied { .. } | E::Unauthenticated { .. } | E::NotFound { .. } => ErrorKind::Environment,
+        _ => {
+            let mut causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
+            let known = causes
+                .find_map(|cause| cause.downcast_ref::<io::Error>())
+                .and_then(io_kind);
+            known.unwrap_or(if local {
+                ErrorKind::Environment
+            } else {
+                ErrorKind::Transient
+            })
+        }
+    }
+}
+
+fn io_kind(error: &io::Error) -> Option<ErrorKind> {
+    use io::ErrorKind as K;
+    match error.kind() {
+        K::PermissionDenied
+        | K::StorageFull
+        | K::QuotaExceeded
+        | K::ReadOnlyFilesystem
+        | K::NotADirectory
+        | K::IsADirectory
+        | K::Unsupported => Some(ErrorKind::Environment),
+        K::Interrupted | K::WouldBlock | K::TimedOut | K::ResourceBusy | K::StaleNetworkFileHandle => {
+            Some(ErrorKind::Transient)
+        }
+        _ => None,
+    }
+}
+
+fn remedy(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::Environment => {
+            "; check that the location exists or can be created, that this user may write there, that space is \
+             left, and, for a local disk, that its file system has hard links"
+        }
+        ErrorKind::Usage => "; use a location whose store can create a file only if it is absent",
+        ErrorKind::Transient => "; try again",
+        _ => "",
+    }
+}
