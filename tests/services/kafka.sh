@@ -1,0 +1,145 @@
+#!/usr/bin/env bash
+# A real one-node Kafka broker, without a container engine.
+#   kafka.sh start DIR   start it with its data in DIR; prints its address, which DIR/bootstrap also holds
+#   kafka.sh stop DIR    stop it; fine if it does not run
+# The jars are fetched once, into EPOCHFLOW_CACHE (default: target/services of this repository).
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+cache=${EPOCHFLOW_CACHE:-$here/../../target/services}
+libs=$cache/kafka-4.3.1
+start_seconds=60
+stop_seconds=20
+
+fail() {
+  echo "kafka.sh: $*" >&2
+  exit 1
+}
+
+check_java() {
+  command -v java >/dev/null || fail "java not found: install a JDK, 17 or newer"
+  local major
+  major=$(java -version 2>&1 | sed -n 's/.* version "\([0-9]*\).*/\1/p' | head -n 1)
+  [[ ${major:-0} -ge 17 ]] || fail "java is version ${major:-unknown}: Kafka needs 17 or newer"
+}
+
+fetch() {
+  [[ -d $libs ]] && return
+  command -v mvn >/dev/null || fail "mvn not found: install Apache Maven, which fetches Kafka"
+  echo "kafka.sh: fetching Apache Kafka 4.3.1 (126 MB, once)" >&2
+  mkdir -p "$cache"
+  # Renamed when complete, so that a broken download never looks like a cache.
+  local part
+  part=$(mktemp -d "$cache/fetching.XXXXXX")
+  if ! mvn -q -B -Dstyle.color=never -f "$here/kafka.pom.xml" dependency:copy-dependencies -DoutputDirectory="$part" >&2; then
+    rm -rf "$part"
+    fail "Maven could not fetch Kafka"
+  fi
+  mv -T "$part" "$libs" 2>/dev/null || rm -rf "$part" # another start was quicker
+}
+
+port_is_open() { (: <"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+
+# Below the range from which the system gives ports to outgoing connections.
+free_port() {
+  local port
+  while :; do
+    port=$((20000 + RANDOM % 12000))
+    port_is_open "$port" || break
+  done
+  echo "$port"
+}
+
+# Asks with a Metadata request (key 3, version 1, no topics): an answer that lists our broker is the sign that it
+# takes requests. The port alone is open seconds before.
+broker_answers() {
+  (
+    exec 3<>"/dev/tcp/127.0.0.1/$1"
+    printf '\0\0\0\x0e\0\x03\0\x01\0\0\0\x01\xff\xff\0\0\0\0' >&3
+    brokers=$(timeout 5 head -c 12 <&3 | od -An -v -tu1 -j 11)
+    [[ ${brokers:-0} -ge 1 ]]
+  ) 2>/dev/null
+}
+
+# The process of DIR/pid, if it is still the broker that was started there.
+running() {
+  [[ -f $dir/pid ]] && [[ $(ps -ww -p "$(<"$dir/pid")" -o args= 2>/dev/null) == *"$dir/server.properties"* ]]
+}
+
+configure() { # PORT CONTROLLER_PORT
+  cat >"$dir/server.properties" <<END
+process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@127.0.0.1:$2
+listeners=PLAINTEXT://127.0.0.1:$1,CONTROLLER://127.0.0.1:$2
+advertised.listeners=PLAINTEXT://127.0.0.1:$1
+controller.listener.names=CONTROLLER
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
+inter.broker.listener.name=PLAINTEXT
+log.dirs=$dir/data
+num.partitions=1
+auto.create.topics.enable=false
+offsets.topic.replication.factor=1
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+group.initial.rebalance.delay.ms=0
+# A deleted topic gives its disk space back at once, not after a minute.
+log.segment.delete.delay.ms=1000
+END
+}
+
+start() {
+  check_java
+  mkdir -p "$1"
+  dir=$(cd "$1" && pwd)
+  ! running || fail "a broker already runs in $dir"
+  fetch
+
+  local port controller
+  port=$(free_port)
+  controller=$(free_port)
+  while [[ $controller == "$port" ]]; do controller=$(free_port); done
+  configure "$port" "$controller"
+  local java=(java -Xms256m -Xmx512m -Dorg.slf4j.simpleLogger.defaultLogLevel=warn -cp "$libs/*")
+  # The cluster's name never leaves this machine, so any 16 bytes in base64 will do.
+  "${java[@]}" kafka.tools.StorageTool format --ignore-formatted -t ZXBvY2hmbG93LXRlc3RzMQ \
+    -c "$dir/server.properties" >"$dir/broker.log" 2>&1 || give_up "its storage could not be formatted"
+  nohup "${java[@]}" kafka.Kafka "$dir/server.properties" >>"$dir/broker.log" 2>&1 </dev/null &
+  echo $! >"$dir/pid"
+
+  local deadline=$((SECONDS + start_seconds))
+  until port_is_open "$port" && broker_answers "$port"; do
+    kill -0 "$(<"$dir/pid")" 2>/dev/null || give_up "the broker ended while starting"
+    [[ $SECONDS -lt $deadline ]] || give_up "the broker did not answer within $start_seconds s"
+    sleep 0.1
+  done
+  echo "127.0.0.1:$port" | tee "$dir/bootstrap"
+}
+
+give_up() {
+  echo "kafka.sh: the end of $dir/broker.log:" >&2
+  tail -n 30 "$dir/broker.log" >&2
+  stop_broker
+  fail "$*"
+}
+
+stop_broker() {
+  local pid deadline=$((SECONDS + stop_seconds))
+  if running; then
+    pid=$(<"$dir/pid")
+    kill "$pid" 2>/dev/null || true
+    while running && [[ $SECONDS -lt $deadline ]]; do sleep 0.1; done
+    ! running || kill -KILL "$pid" 2>/dev/null || true
+  fi
+  rm -f "$dir/pid" "$dir/bootstrap"
+}
+
+stop() {
+  dir=$(cd "$1" 2>/dev/null && pwd) || return 0
+  stop_broker
+}
+
+case ${1:-}:$# in
+  start:2 | stop:2) "$1" "$2" ;;
+  *) fail "usage: kafka.sh start DIR | kafka.sh stop DIR" ;;
+esac
