@@ -66,4 +66,4 @@ impl fmt::Display for Partition {
 pub type SourceOffsets = BTreeMap<Partition, Offset>;
 
 /// Where a query stands: one [`SourceOffsets`] for each of its sources, in the order of the plan.
-pub type Cut = Vec<SourceOffsets>;
+pub(crate) type Cut = Vec<SourceOffsets>;

@@ -20,8 +20,6 @@ pub(super) struct OpenQuery {
     pub(super) pipelines: Vec<Pipeline>,
     /// The epoch to begin with.
     pub(super) next: EpochId,
-    /// The end of the epoch before it.
-    pub(super) start: Cut,
     /// The end of epoch `next`, where it was planned by an earlier run that did not commit it.
     pub(super) rerun: Option<Cut>,
     /// Of the newest entry in the log, to be carried forward.
@@ -49,7 +47,6 @@ impl OpenQuery {
         let pipelines = pipeline::open(&spec.planned.physical, readers, &spec.context)?;
         let Place {
             next,
-            start,
             rerun,
             metadata,
         } = place;
@@ -57,7 +54,6 @@ impl OpenQuery {
             sources,
             pipelines,
             next,
-            start,
             rerun,
             metadata,
         })

@@ -43,6 +43,7 @@ pub struct DataStreamWriter {
     format: Option<String>,
     options: Options,
     store_options: Vec<(String, String)>,
+    checkpoint: Option<Checkpoint>,
     trigger: Trigger,
     name: Option<String>,
 }
@@ -100,6 +101,12 @@ impl DataStreamWriter {
         self
     }
 
+    /// Keeps the query's place in `checkpoint`, whatever store that is in, instead of `checkpointLocation`.
+    pub fn checkpoint(mut self, checkpoint: Checkpoint) -> Self {
+        self.checkpoint = Some(checkpoint);
+        self
+    }
+
     /// When the query makes progress; without it batch after batch, as in Spark.
     pub fn trigger(mut self, trigger: Trigger) -> Self {
         self.trigger = trigger;
@@ -132,7 +139,7 @@ impl DataStreamWriter {
     /// An option is missing or wrong, the query asks for what the trigger does not support, the sink does not take its
     /// columns, a broker or topic is not there, the checkpoint is damaged or another query's, or data that it needs
     /// is gone.
-    pub async fn start(self) -> Result<StreamingQuery> {
+    pub async fn start(mut self) -> Result<StreamingQuery> {
         let (core, planned, sink) = self.plan().await?;
         let is_active = |name: &str| {
             let mut queries = core.queries.lock();
@@ -144,7 +151,10 @@ impl DataStreamWriter {
                 "a query with the name '{name}' is active in this session; stop it or choose another name"
             )));
         }
-        let checkpoint = self.checkpoint(&core)?;
+        let checkpoint = match self.checkpoint.take() {
+            Some(checkpoint) => checkpoint,
+            None => self.open_checkpoint(&core)?,
+        };
         let sink = match sink {
             Some(sink) => sink,
             None => self.memory_sink(&planned)?,
@@ -199,7 +209,7 @@ impl DataStreamWriter {
         Ok((core, planned, Some(sink)))
     }
 
-    fn checkpoint(&self, core: &SessionCore) -> Result<Checkpoint> {
+    fn open_checkpoint(&self, core: &SessionCore) -> Result<Checkpoint> {
         let format = self.format.as_deref().unwrap_or_default();
         let is_temporary = || {
             format.eq_ignore_ascii_case(MEMORY)

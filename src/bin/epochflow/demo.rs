@@ -77,7 +77,10 @@ pub(super) async fn demo(args: DemoArgs) -> Result<()> {
 
     let stopped = Arc::new(AtomicBool::new(false));
     let sent = Arc::new(AtomicU64::new(0));
-    let new_histogram = || Histogram::new(3).map_err(|e| Error::new(ErrorKind::Internal, e.to_string()));
+    let new_histogram = || {
+        Histogram::new_with_bounds(1, 60_000_000, 3)
+            .map_err(|e| Error::new(ErrorKind::Internal, e.to_string()))
+    };
     let seen = Arc::new(Mutex::new(Seen {
         micros: new_histogram()?,
         records: 0,
