@@ -49,10 +49,7 @@ pub struct Partition {
 impl Partition {
     /// Partition `number` of `topic`.
     pub fn new(topic: impl Into<Arc<str>>, number: i32) -> Self {
-        Self {
-            topic: topic.into(),
-            number,
-        }
+        Self { topic: topic.into(), number }
     }
 }
 

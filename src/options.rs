@@ -30,13 +30,7 @@ impl Options {
     /// Sets `name` to `value`.
     pub fn set(&mut self, name: impl Into<String>, value: impl Into<String>) {
         let name = name.into();
-        self.by_lower_name.insert(
-            name.to_ascii_lowercase(),
-            Entry {
-                name,
-                value: value.into(),
-            },
-        );
+        self.by_lower_name.insert(name.to_ascii_lowercase(), Entry { name, value: value.into() });
     }
 
     /// Sets `name` to `value` unless it has a value.
@@ -48,16 +42,12 @@ impl Options {
 
     /// The value of `name`.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.by_lower_name
-            .get(&name.to_ascii_lowercase())
-            .map(|entry| entry.value.as_str())
+        self.by_lower_name.get(&name.to_ascii_lowercase()).map(|entry| entry.value.as_str())
     }
 
     /// Names (as written) and values.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.by_lower_name
-            .values()
-            .map(|entry| (entry.name.as_str(), entry.value.as_str()))
+        self.by_lower_name.values().map(|entry| (entry.name.as_str(), entry.value.as_str()))
     }
 
     /// Names that start with `prefix` (any case), without it, in lower case; and their values.
@@ -72,11 +62,7 @@ impl Options {
         let Some(value) = self.get(name) else {
             return Ok(None);
         };
-        value
-            .trim()
-            .parse()
-            .map(Some)
-            .map_err(|_| invalid(name, value, expected))
+        value.trim().parse().map(Some).map_err(|_| invalid(name, value, expected))
     }
 
     /// The value of `name` as a number greater than zero.
@@ -107,10 +93,7 @@ impl Options {
                     "option '{}' is not known to {owner}; it takes {}{}",
                     entry.name,
                     known.join(", "),
-                    prefixes
-                        .iter()
-                        .map(|prefix| format!(", {prefix}*"))
-                        .collect::<String>()
+                    prefixes.iter().map(|prefix| format!(", {prefix}*")).collect::<String>()
                 )));
             }
         }
@@ -130,9 +113,7 @@ impl<N: Into<String>, V: Into<String>> FromIterator<(N, V)> for Options {
 
 impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown = self
-            .iter()
-            .map(|(name, value)| (name, if is_secret(name) { "***" } else { value }));
+        let shown = self.iter().map(|(name, value)| (name, if is_secret(name) { "***" } else { value }));
         f.debug_map().entries(shown).finish()
     }
 }
@@ -140,25 +121,15 @@ impl fmt::Debug for Options {
 /// Whether an option's value must not be shown.
 pub(crate) fn is_secret(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
-    [
-        "password",
-        "secret",
-        "token",
-        "jaas",
-        "key.pem",
-        "access_key",
-        "credential",
-    ]
-    .iter()
-    .any(|mark| name.contains(mark))
+    ["password", "secret", "token", "jaas", "key.pem", "access_key", "credential"]
+        .iter()
+        .any(|mark| name.contains(mark))
 }
 
 /// "option 'x' has the value 'y'; expected …", with secrets hidden.
 pub(crate) fn invalid(name: &str, value: &str, expected: &str) -> Error {
     let shown = if is_secret(name) { "***" } else { value };
-    Error::usage(format!(
-        "option '{name}' has the value '{shown}'; expected {expected}"
-    ))
+    Error::usage(format!("option '{name}' has the value '{shown}'; expected {expected}"))
 }
 
 /// Parses a time span as Spark's triggers take it: `500ms`, `1s`, `1 second`, `5 minutes`; a bare `0` is no time.
@@ -169,9 +140,7 @@ pub fn parse_duration(text: &str) -> Result<Duration> {
             "'{text}' is not a time span; write a number and a unit, such as 100ms, 1s, '5 seconds' or '2 minutes'"
         ))
     };
-    let digits_end = trimmed
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(trimmed.len());
+    let digits_end = trimmed.find(|c: char| !c.is_ascii_digit()).unwrap_or(trimmed.len());
     let (number, unit) = trimmed.split_at(digits_end);
     let number: u64 = number.parse().map_err(|_| refuse())?;
     let millis_per_unit = match unit.trim().to_ascii_lowercase().as_str() {
@@ -182,16 +151,11 @@ pub fn parse_duration(text: &str) -> Result<Duration> {
         "h" | "hour" | "hours" => 3_600_000,
         "d" | "day" | "days" => 86_400_000,
         "month" | "months" | "year" | "years" => {
-            return Err(Error::usage(format!(
-                "'{text}': months and years have no fixed length; use days"
-            )));
+            return Err(Error::usage(format!("'{text}': months and years have no fixed length; use days")));
         }
         _ => return Err(refuse()),
     };
-    number
-        .checked_mul(millis_per_unit)
-        .map(Duration::from_millis)
-        .ok_or_else(refuse)
+    number.checked_mul(millis_per_unit).map(Duration::from_millis).ok_or_else(refuse)
 }
 
 #[cfg(test)]
@@ -200,31 +164,24 @@ mod tests {
 
     #[test]
     fn names_are_case_insensitive_and_the_later_value_holds() {
-        let options: Options = [("startingOffsets", "latest"), ("STARTINGOFFSETS", "earliest")]
-            .into_iter()
-            .collect();
+        let options: Options =
+            [("startingOffsets", "latest"), ("STARTINGOFFSETS", "earliest")].into_iter().collect();
         assert_eq!(options.get("startingoffsets"), Some("earliest"));
         assert_eq!(options.iter().count(), 1);
     }
 
     #[test]
     fn debug_hides_secrets() {
-        let options: Options = [("kafka.sasl.password", "hunter2"), ("subscribe", "in")]
-            .into_iter()
-            .collect();
+        let options: Options =
+            [("kafka.sasl.password", "hunter2"), ("subscribe", "in")].into_iter().collect();
         let shown = format!("{options:?}");
-        assert!(
-            shown.contains("subscribe") && !shown.contains("hunter2"),
-            "{shown}"
-        );
+        assert!(shown.contains("subscribe") && !shown.contains("hunter2"), "{shown}");
     }
 
     #[test]
     fn an_unknown_name_is_refused_with_the_known_ones() {
         let options: Options = [("subscirbe", "in")].into_iter().collect();
-        let error = options
-            .check_known("the Kafka source", &["subscribe"], &["kafka."])
-            .unwrap_err();
+        let error = options.check_known("the Kafka source", &["subscribe"], &["kafka."]).unwrap_err();
         assert!(
             error.to_string().contains("'subscirbe'") && error.to_string().contains("subscribe, kafka.*"),
             "{error}"
@@ -241,22 +198,10 @@ mod tests {
             ("2 Minutes", 120_000),
             ("1h", 3_600_000),
         ] {
-            assert_eq!(
-                parse_duration(text).unwrap(),
-                Duration::from_millis(millis),
-                "{text}"
-            );
+            assert_eq!(parse_duration(text).unwrap(), Duration::from_millis(millis), "{text}");
         }
-        for text in [
-            "",
-            "s",
-            "-1s",
-            "5",
-            "1 month",
-            "1.5s",
-            "99999999999999999999s",
-            "18446744073709551615h",
-        ] {
+        for text in ["", "s", "-1s", "5", "1 month", "1.5s", "99999999999999999999s", "18446744073709551615h"]
+        {
             assert!(parse_duration(text).is_err(), "{text}");
         }
     }

@@ -43,30 +43,15 @@ impl Reservoir {
             "filled the topic at {:.0} thousand records/s",
             thousand_per_second(records, start.elapsed())
         );
-        Ok(Self {
-            topic,
-            records,
-            _topics: topics,
-        })
+        Ok(Self { topic, records, _topics: topics })
     }
 
     pub(crate) fn drain(&self, args: &Args, subject: Subject, repeat: usize) -> Result<Drain> {
-        let to = format!(
-            "bench-{}-drain-{}-{repeat}-out",
-            std::process::id(),
-            subject.name()
-        );
+        let to = format!("bench-{}-drain-{}-{repeat}-out", std::process::id(), subject.name());
         let _topics = Topics::create(&args.brokers, &[(&to, 1)])?;
         let consumer = kafka::consumer(&args.brokers, &to, 1)?;
-        let route = Route {
-            from: &self.topic,
-            partitions: PARTITIONS,
-            to: &to,
-            linger_ms: LINGER_MS,
-        };
-        let mut child = subject
-            .start(args, &route)?
-            .ok_or("this subject has nothing to drain with")?;
+        let route = Route { from: &self.topic, partitions: PARTITIONS, to: &to, linger_ms: LINGER_MS };
+        let mut child = subject.start(args, &route)?.ok_or("this subject has nothing to drain with")?;
 
         let (mut count, mut first) = (0, None);
         let mut last = Instant::now();
@@ -88,12 +73,7 @@ impl Reservoir {
         let took = first.map_or(Duration::ZERO, |first| last - first);
         let usage = Some(child.usage()?);
         child.stop()?;
-        Ok(Drain {
-            subject,
-            repeat,
-            thousand_per_second: thousand_per_second(count, took),
-            usage,
-        })
+        Ok(Drain { subject, repeat, thousand_per_second: thousand_per_second(count, took), usage })
     }
 }
 

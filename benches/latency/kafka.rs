@@ -26,11 +26,8 @@ const CONSUMER: &[(&str, &str)] = &[
 ];
 
 /// Settings of every producer, beside `linger.ms`: the sender's and the bare relay's. The engine's defaults are the same.
-const PRODUCER: &[(&str, &str)] = &[
-    ("acks", "all"),
-    ("enable.idempotence", "true"),
-    ("allow.auto.create.topics", "false"),
-];
+const PRODUCER: &[(&str, &str)] =
+    &[("acks", "all"), ("enable.idempotence", "true"), ("allow.auto.create.topics", "false")];
 
 /// How long to wait for one message before looking at anything else.
 pub(crate) const POLL: Duration = Duration::from_millis(100);
@@ -84,9 +81,7 @@ impl Sender {
     /// Hands a record over; waits only while the producer's queue is full.
     pub(crate) fn send(&self, topic: &str, partition: i32, key: Option<&[u8]>, payload: &[u8]) -> Result<()> {
         loop {
-            let mut record = BaseRecord::<[u8], [u8]>::to(topic)
-                .partition(partition)
-                .payload(payload);
+            let mut record = BaseRecord::<[u8], [u8]>::to(topic).partition(partition).payload(payload);
             record.key = key;
             match self.0.send(record) {
                 Ok(()) => return Ok(()),
@@ -100,11 +95,7 @@ impl Sender {
 
     /// Fails if any record so far could not be delivered.
     pub(crate) fn check(&self) -> Result<()> {
-        self.0
-            .context()
-            .0
-            .get()
-            .map_or(Ok(()), |error| Err(error.clone().into()))
+        self.0.context().0.get().map_or(Ok(()), |error| Err(error.clone().into()))
     }
 
     /// Waits until every record is acknowledged.
@@ -123,10 +114,8 @@ pub(crate) struct Topics {
 impl Topics {
     pub(crate) fn create(brokers: &str, topics: &[(&str, i32)]) -> Result<Self> {
         let admin: AdminClient<DefaultClientContext> = config(brokers, &[]).create()?;
-        let new: Vec<_> = topics
-            .iter()
-            .map(|(name, n)| NewTopic::new(name, *n, TopicReplication::Fixed(1)))
-            .collect();
+        let new: Vec<_> =
+            topics.iter().map(|(name, n)| NewTopic::new(name, *n, TopicReplication::Fixed(1))).collect();
         let names = topics.iter().map(|(name, _)| (*name).to_owned()).collect();
         let this = Self { admin, names };
         for result in block_on(this.admin.create_topics(&new, &AdminOptions::new()))? {

@@ -48,12 +48,7 @@ pub(crate) fn run(args: &Args, subject: Subject, rate: u64, repeat: usize) -> Re
     };
     let wanted = [(from.as_str(), 1), (to.as_str(), 1)];
     let _topics = Topics::create(&args.brokers, if from == to { &wanted[..1] } else { &wanted })?;
-    let route = Route {
-        from: &from,
-        partitions: 1,
-        to: &to,
-        linger_ms: LINGER_MS,
-    };
+    let route = Route { from: &from, partitions: 1, to: &to, linger_ms: LINGER_MS };
     let mut child = subject.start(args, &route)?;
     let consumer = kafka::consumer(&args.brokers, &to, 1)?;
     let sender = Sender::new(&args.brokers, LINGER_MS)?;
@@ -78,33 +73,15 @@ pub(crate) fn run(args: &Args, subject: Subject, rate: u64, repeat: usize) -> Re
                 Some(Ok(message)) => received.add(sys::now_ns(), message.payload().unwrap_or_default())?,
             }
         }
-        sending
-            .join()
-            .unwrap_or_else(|_| Err("the sender panicked".into()))
+        sending.join().unwrap_or_else(|_| Err("the sender panicked".into()))
     })?;
 
     let usage = child.as_ref().map(Child::usage).transpose()?.zip(before);
-    let usage = usage.map(|(after, before)| Usage {
-        cpu_seconds: after.cpu_seconds - before.cpu_seconds,
-        ..after
-    });
+    let usage =
+        usage.map(|(after, before)| Usage { cpu_seconds: after.cpu_seconds - before.cpu_seconds, ..after });
     child.map_or(Ok(()), Child::stop)?;
-    let Received {
-        latency,
-        missing: lost,
-        duplicates,
-        ..
-    } = received;
-    Ok(Run {
-        subject,
-        rate,
-        repeat,
-        latency,
-        lateness,
-        lost,
-        duplicates,
-        usage,
-    })
+    let Received { latency, missing: lost, duplicates, .. } = received;
+    Ok(Run { subject, rate, repeat, latency, lateness, lost, duplicates, usage })
 }
 
 /// Sends probes until one comes out at the other end.
@@ -117,12 +94,7 @@ fn await_ready(
     let deadline = Instant::now() + READY_WITHIN;
     while Instant::now() < deadline {
         child.as_deref_mut().map_or(Ok(()), Child::check)?;
-        sender.send(
-            from,
-            0,
-            None,
-            record::encode(PROBE, sys::now_ns(), true, RECORD_BYTES).as_bytes(),
-        )?;
+        sender.send(from, 0, None, record::encode(PROBE, sys::now_ns(), true, RECORD_BYTES).as_bytes())?;
         if let Some(Ok(_)) = consumer.poll(POLL) {
             return Ok(());
         }
@@ -143,13 +115,7 @@ impl Schedule {
     fn new(subject: Subject, rate: u64, seconds: u64) -> Self {
         let first_measured = rate * WARM_UP_SECONDS;
         let count = first_measured + rate * seconds;
-        Self {
-            start_ns: sys::now_ns(),
-            rate,
-            first_measured,
-            count,
-            one_in: subject.one_in(),
-        }
+        Self { start_ns: sys::now_ns(), rate, first_measured, count, one_in: subject.one_in() }
     }
 
     /// Every 50th record is one that the filters let pass, in the runs without a filter too.
@@ -159,9 +125,7 @@ impl Schedule {
 
     /// How many measured records must come out.
     fn expected(&self) -> u64 {
-        (self.first_measured..self.count)
-            .filter(|seq| seq.is_multiple_of(self.one_in))
-            .count() as u64
+        (self.first_measured..self.count).filter(|seq| seq.is_multiple_of(self.one_in)).count() as u64
     }
 
     /// Sends all records; returns by how much each left late.
@@ -193,19 +157,9 @@ struct Received {
 
 impl Received {
     fn new(schedule: &Schedule) -> Result<Self> {
-        let Schedule {
-            first_measured,
-            count,
-            ..
-        } = *schedule;
+        let Schedule { first_measured, count, .. } = *schedule;
         let (seen, missing) = (vec![false; count as usize], schedule.expected());
-        Ok(Self {
-            latency: Histogram::new(3)?,
-            first_measured,
-            seen,
-            missing,
-            duplicates: 0,
-        })
+        Ok(Self { latency: Histogram::new(3)?, first_measured, seen, missing, duplicates: 0 })
     }
 
     fn add(&mut self, now_ns: u64, payload: &[u8]) -> Result<()> {
@@ -214,18 +168,13 @@ impl Received {
             return Ok(());
         }
         let seq = record.seq as u64;
-        let seen = self
-            .seen
-            .get_mut(seq as usize)
-            .ok_or("a record came out that was never sent")?;
+        let seen = self.seen.get_mut(seq as usize).ok_or("a record came out that was never sent")?;
         if std::mem::replace(seen, true) {
             self.duplicates += 1;
         } else if seq >= self.first_measured {
             self.latency.record(now_ns.saturating_sub(record.ts) / 1_000)?;
-            self.missing = self
-                .missing
-                .checked_sub(1)
-                .ok_or("a record passed that should have been filtered out")?;
+            self.missing =
+                self.missing.checked_sub(1).ok_or("a record passed that should have been filtered out")?;
         }
         Ok(())
     }

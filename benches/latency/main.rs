@@ -86,16 +86,9 @@ fn main() -> Result<()> {
             "checkpoint": args.checkpoint, "drain": args.drain,
             "cores": std::thread::available_parallelism()?.get(), "optimized": !cfg!(debug_assertions),
         });
-        std::fs::write(
-            file,
-            serde_json::to_vec_pretty(&json!({ "settings": settings, "runs": runs }))?,
-        )?;
+        std::fs::write(file, serde_json::to_vec_pretty(&json!({ "settings": settings, "runs": runs }))?)?;
     }
-    if lost == 0 {
-        Ok(())
-    } else {
-        Err(format!("{lost} records were lost").into())
-    }
+    if lost == 0 { Ok(()) } else { Err(format!("{lost} records were lost").into()) }
 }
 
 /// The runs' figures and how many records were lost.
@@ -120,19 +113,15 @@ fn measure_latency(args: &Args) -> Result<(Vec<Value>, u64)> {
 
 fn measure_drain(args: &Args, records: u64) -> Result<Vec<Value>> {
     let subjects = subjects(args, &[Subject::Relay, Subject::Passthrough]);
-    if subjects
-        .iter()
-        .any(|subject| *subject == Subject::Hop || subject.one_in() != 1)
-    {
+    if subjects.iter().any(|subject| *subject == Subject::Hop || subject.one_in() != 1) {
         return Err("--drain measures only relay and passthrough".into());
     }
     let reservoir = Reservoir::fill(args, records)?;
     let mut drains = Vec::new();
     for (repeat, subject) in turns(args.repeat, subjects) {
         eprintln!("drain, repeat {repeat}: {}", subject.name());
-        let drain = reservoir
-            .drain(args, subject, repeat)
-            .map_err(|error| format!("{}: {error}", subject.name()))?;
+        let drain =
+            reservoir.drain(args, subject, repeat).map_err(|error| format!("{}: {error}", subject.name()))?;
         drains.push(drain);
     }
     report::print_drain(&drains);
@@ -140,11 +129,7 @@ fn measure_drain(args: &Args, records: u64) -> Result<Vec<Value>> {
 }
 
 fn subjects<'a>(args: &'a Args, default: &'a [Subject]) -> &'a [Subject] {
-    if args.subjects.is_empty() {
-        default
-    } else {
-        &args.subjects
-    }
+    if args.subjects.is_empty() { default } else { &args.subjects }
 }
 
 /// A B A B …: what changes on the machine meanwhile then changes for all subjects.

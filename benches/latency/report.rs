@@ -47,17 +47,11 @@ struct Group<'a, T> {
 impl<'a, T: Measured> Group<'a, T> {
     /// One group a subject, in the order in which they ran.
     fn all(all: &'a [T]) -> impl Iterator<Item = Self> {
-        let firsts = all
-            .iter()
-            .enumerate()
-            .filter(|(i, run)| all[..*i].iter().all(|r| r.subject() != run.subject()));
+        let firsts =
+            all.iter().enumerate().filter(|(i, run)| all[..*i].iter().all(|r| r.subject() != run.subject()));
         firsts.map(move |(_, first)| {
             let subject = first.subject();
-            Self {
-                subject,
-                runs: all.iter().filter(|run| run.subject() == subject).collect(),
-                all,
-            }
+            Self { subject, runs: all.iter().filter(|run| run.subject() == subject).collect(), all }
         })
     }
 
@@ -69,31 +63,18 @@ impl<'a, T: Measured> Group<'a, T> {
     fn ratio(&self, value: impl Fn(&T) -> f64) -> Option<f64> {
         let baseline = self.subject.baseline()?;
         let of = |run: &T| {
-            let twin = self
-                .all
-                .iter()
-                .find(|r| r.subject() == baseline && r.repeat() == run.repeat())?;
+            let twin = self.all.iter().find(|r| r.subject() == baseline && r.repeat() == run.repeat())?;
             Some(value(run) / value(twin))
         };
         median(self.runs.iter().filter_map(|run| of(run)).collect())
     }
 
     fn peak_rss_mib(&self) -> Option<f64> {
-        self.runs
-            .iter()
-            .filter_map(|run| run.usage())
-            .map(|usage| usage.peak_rss_mib)
-            .reduce(f64::max)
+        self.runs.iter().filter_map(|run| run.usage()).map(|usage| usage.peak_rss_mib).reduce(f64::max)
     }
 
     fn cpu_seconds(&self) -> Option<f64> {
-        median(
-            self.runs
-                .iter()
-                .filter_map(|run| run.usage())
-                .map(|usage| usage.cpu_seconds)
-                .collect(),
-        )
+        median(self.runs.iter().filter_map(|run| run.usage()).map(|usage| usage.cpu_seconds).collect())
     }
 }
 
@@ -175,12 +156,7 @@ fn quantile_ms(run: &Run, quantile: f64) -> f64 {
 
 /// How late the sender was, and what makes a run worthless.
 fn notes(group: &Group<'_, Run>) -> String {
-    let late_us = group
-        .runs
-        .iter()
-        .map(|run| run.lateness.value_at_quantile(0.99))
-        .max()
-        .unwrap_or_default();
+    let late_us = group.runs.iter().map(|run| run.lateness.value_at_quantile(0.99)).max().unwrap_or_default();
     let late = group.runs.iter().filter(|run| run.late_generator()).count();
     let duplicates: u64 = group.runs.iter().map(|run| run.duplicates).sum();
     let mut notes = format!("sender late p99 {:.2} ms", late_us as f64 / 1e3);
@@ -209,16 +185,12 @@ fn print_rows(rows: &[Vec<String>]) {
     let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or_default();
     let widths: Vec<usize> = (0..columns).map(width).collect();
     for row in rows {
-        let cells = row
-            .iter()
-            .zip(&widths)
-            .enumerate()
-            .map(|(column, (cell, &width))| match column {
-                // Names and notes to the left, numbers to the right.
-                0 => format!("{cell:<width$}"),
-                _ if cell.contains(' ') && width == widths[columns - 1] => cell.clone(),
-                _ => format!("{cell:>width$}"),
-            });
+        let cells = row.iter().zip(&widths).enumerate().map(|(column, (cell, &width))| match column {
+            // Names and notes to the left, numbers to the right.
+            0 => format!("{cell:<width$}"),
+            _ if cell.contains(' ') && width == widths[columns - 1] => cell.clone(),
+            _ => format!("{cell:>width$}"),
+        });
         println!("{}", cells.collect::<Vec<_>>().join("  ").trim_end());
     }
 }

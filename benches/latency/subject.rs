@@ -32,8 +32,7 @@ pub(crate) struct Route<'a> {
 
 impl Subject {
     pub(crate) fn name(self) -> String {
-        self.to_possible_value()
-            .map_or_else(String::new, |value| value.get_name().to_owned())
+        self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
     }
 
     /// The bare relay that does the same work.
@@ -80,21 +79,8 @@ pub(crate) struct Child {
 impl Child {
     fn relay(args: &Args, route: &Route<'_>, filter: bool) -> Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
-        command.args([
-            "relay",
-            "--brokers",
-            args.brokers.as_str(),
-            "--from",
-            route.from,
-            "--to",
-            route.to,
-        ]);
-        command.args([
-            "--partitions",
-            &route.partitions.to_string(),
-            "--linger-ms",
-            route.linger_ms,
-        ]);
+        command.args(["relay", "--brokers", args.brokers.as_str(), "--from", route.from, "--to", route.to]);
+        command.args(["--partitions", &route.partitions.to_string(), "--linger-ms", route.linger_ms]);
         if filter {
             command.args(["--only", MATCH]);
         }
@@ -111,29 +97,15 @@ impl Child {
             Some(base) => PathBuf::from(format!("{}/{}", base.trim_end_matches('/'), route.to)),
         };
         let mut command = Command::new(&args.epochflow);
-        command
-            .arg("run")
-            .arg(pipeline)
-            .arg("--checkpoint")
-            .arg(checkpoint);
-        command.args([
-            "--trigger",
-            &format!("continuous:{}", args.epoch),
-            "--progress",
-            "none",
-        ]);
+        command.arg("run").arg(pipeline).arg("--checkpoint").arg(checkpoint);
+        command.args(["--trigger", &format!("continuous:{}", args.epoch), "--progress", "none"]);
         Self::spawn(command, folder)
     }
 
     fn spawn(mut command: Command, folder: TempDir) -> Result<Self> {
         sys::die_with_parent(&mut command);
-        let process = command
-            .spawn()
-            .map_err(|error| format!("{:?}: {error}", command.get_program()))?;
-        Ok(Self {
-            process,
-            _folder: folder,
-        })
+        let process = command.spawn().map_err(|error| format!("{:?}: {error}", command.get_program()))?;
+        Ok(Self { process, _folder: folder })
     }
 
     /// Fails if the child has ended, which it never should by itself.
@@ -146,10 +118,7 @@ impl Child {
 
     pub(crate) fn usage(&self) -> Result<Usage> {
         let pid = self.process.id();
-        Ok(Usage {
-            peak_rss_mib: sys::peak_rss_mib(pid)?,
-            cpu_seconds: sys::cpu_seconds(pid)?,
-        })
+        Ok(Usage { peak_rss_mib: sys::peak_rss_mib(pid)?, cpu_seconds: sys::cpu_seconds(pid)? })
     }
 
     /// Stops the child in the way that it promises to obey within 5 s.
@@ -177,20 +146,12 @@ impl Drop for Child {
 }
 
 fn sql(brokers: &str, route: &Route<'_>, filter: bool) -> String {
-    let Route {
-        from, to, linger_ms, ..
-    } = route;
+    let Route { from, to, linger_ms, .. } = route;
     // The engine's own default must be 0 as well, so it is not set where 0 is meant.
-    let options = if *linger_ms == "0" {
-        String::new()
-    } else {
-        format!(" OPTIONS ('kafka.linger.ms' '{linger_ms}')")
-    };
-    let filter = if filter {
-        format!(" WHERE CAST(value AS STRING) LIKE '%{MATCH}%'")
-    } else {
-        String::new()
-    };
+    let options =
+        if *linger_ms == "0" { String::new() } else { format!(" OPTIONS ('kafka.linger.ms' '{linger_ms}')") };
+    let filter =
+        if filter { format!(" WHERE CAST(value AS STRING) LIKE '%{MATCH}%'") } else { String::new() };
     format!(
         "CREATE EXTERNAL TABLE events STORED AS KAFKA LOCATION 'kafka://{brokers}/{from}' \
          OPTIONS ('startingOffsets' 'earliest');\n\

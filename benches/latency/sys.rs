@@ -10,12 +10,8 @@ use crate::Result;
 
 /// Wall-clock nanoseconds that advance with the monotonic clock, so that no clock correction looks like latency.
 pub(crate) fn now_ns() -> u64 {
-    static START: LazyLock<(Instant, Duration)> = LazyLock::new(|| {
-        (
-            Instant::now(),
-            SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
-        )
-    });
+    static START: LazyLock<(Instant, Duration)> =
+        LazyLock::new(|| (Instant::now(), SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()));
     (START.1 + START.0.elapsed()).as_nanos() as u64
 }
 
@@ -57,10 +53,7 @@ pub(crate) fn terminate(pid: u32) {
 /// Peak resident memory of a process, in MiB.
 pub(crate) fn peak_rss_mib(pid: u32) -> Result<f64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))
-        .ok_or("no VmHWM in /proc")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).ok_or("no VmHWM in /proc")?;
     Ok(line.trim().trim_end_matches(" kB").parse::<f64>()? / 1024.0)
 }
 
@@ -70,10 +63,6 @@ pub(crate) fn cpu_seconds(pid: u32) -> Result<f64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
     // The second field, the name, may hold spaces: count from its closing bracket, after which utime is 12th.
     let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
-    let ticks: Vec<f64> = fields
-        .skip(11)
-        .take(2)
-        .map(str::parse)
-        .collect::<std::result::Result<_, _>>()?;
+    let ticks: Vec<f64> = fields.skip(11).take(2).map(str::parse).collect::<std::result::Result<_, _>>()?;
     Ok(ticks.iter().sum::<f64>() / TICKS_PER_SECOND)
 }

@@ -26,23 +26,14 @@ const DEFAULT_CONF: [(&str, &str); 11] = [
     ),
     ("spark.sql.streaming.stateStore.rocksdb.formatVersion", "5"),
     ("spark.sql.streaming.stateStore.encodingFormat", "unsaferow"),
-    (
-        "spark.sql.streaming.statefulOperator.useStrictDistribution",
-        "true",
-    ),
-    (
-        "spark.sql.streaming.flatMapGroupsWithState.stateFormatVersion",
-        "2",
-    ),
+    ("spark.sql.streaming.statefulOperator.useStrictDistribution", "true"),
+    ("spark.sql.streaming.flatMapGroupsWithState.stateFormatVersion", "2"),
     ("spark.sql.streaming.multipleWatermarkPolicy", "min"),
     ("spark.sql.streaming.aggregation.stateFormatVersion", "2"),
     ("spark.sql.shuffle.partitions", "200"),
     ("spark.sql.streaming.join.stateFormatVersion", "2"),
     ("spark.sql.streaming.stateStore.compression.codec", "lz4"),
-    (
-        "spark.sql.optimizer.pruneFiltersCanPruneStreamingSubplan",
-        "false",
-    ),
+    ("spark.sql.optimizer.pruneFiltersCanPruneStreamingSubplan", "false"),
 ];
 
 /// Content of `metadata`: the id that a query keeps over restarts.
@@ -62,19 +53,10 @@ impl QueryMetadata {
     /// Reads the bytes of the file at `path`; fields other than `id` are ignored.
     pub fn decode(bytes: &[u8], path: &str) -> Result<Self> {
         let fields = utf8(bytes).and_then(object).map_err(|damage| damage.at(path))?;
-        let id = fields
-            .get("id")
-            .and_then(Value::as_str)
-            .and_then(|id| Uuid::parse_str(id).ok());
-        let malformed = || {
-            Damage::Malformed(format!(
-                "expected {{\"id\":\"<uuid>\"}}, found {}",
-                excerpt(bytes)
-            ))
-        };
-        Ok(Self {
-            id: id.ok_or_else(|| malformed().at(path))?,
-        })
+        let id = fields.get("id").and_then(Value::as_str).and_then(|id| Uuid::parse_str(id).ok());
+        let malformed =
+            || Damage::Malformed(format!("expected {{\"id\":\"<uuid>\"}}, found {}", excerpt(bytes)));
+        Ok(Self { id: id.ok_or_else(|| malformed().at(path))? })
     }
 }
 
@@ -93,15 +75,8 @@ impl OffsetMetadata {
     /// Metadata of a query's first entry, with the settings of a Spark 4.1 session that changed none.
     #[must_use]
     pub fn fresh(timestamp_ms: i64) -> Self {
-        let conf = DEFAULT_CONF
-            .iter()
-            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
-            .collect();
-        Self {
-            batch_watermark_ms: 0,
-            batch_timestamp_ms: timestamp_ms,
-            conf,
-        }
+        let conf = DEFAULT_CONF.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        Self { batch_watermark_ms: 0, batch_timestamp_ms: timestamp_ms, conf }
     }
 
     /// Metadata of the entry after `previous`: settings and watermark carried over as they are, so that a
@@ -109,32 +84,20 @@ impl OffsetMetadata {
     #[must_use]
     pub fn following(previous: Option<&Self>, timestamp_ms: i64) -> Self {
         match previous {
-            Some(previous) => Self {
-                batch_timestamp_ms: timestamp_ms,
-                ..previous.clone()
-            },
+            Some(previous) => Self { batch_timestamp_ms: timestamp_ms, ..previous.clone() },
             None => Self::fresh(timestamp_ms),
         }
     }
 
     fn encode(&self) -> String {
-        let conf: Map<String, Value> = self
-            .conf
-            .iter()
-            .map(|(key, value)| (key.clone(), Value::from(value.as_str())))
-            .collect();
+        let conf: Map<String, Value> =
+            self.conf.iter().map(|(key, value)| (key.clone(), Value::from(value.as_str()))).collect();
         let fields = [
             ("batchWatermarkMs", Value::from(self.batch_watermark_ms)),
             ("batchTimestampMs", Value::from(self.batch_timestamp_ms)),
             ("conf", Value::Object(conf)),
         ];
-        Value::Object(
-            fields
-                .into_iter()
-                .map(|(key, value)| (key.to_owned(), value))
-                .collect(),
-        )
-        .to_string()
+        Value::Object(fields.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()).to_string()
     }
 
     fn decode(line: &str) -> Result<Self, Damage> {
@@ -143,9 +106,7 @@ impl OffsetMetadata {
             None => Vec::new(),
             Some(Value::Object(conf)) => conf.iter().map(setting).collect::<Result<_, _>>()?,
             Some(other) => {
-                return Err(Damage::Malformed(format!(
-                    "expected an object for \"conf\", found {other}"
-                )));
+                return Err(Damage::Malformed(format!("expected an object for \"conf\", found {other}")));
             }
         };
         Ok(Self {
@@ -176,21 +137,10 @@ impl OffsetEntry {
     #[must_use]
     pub fn encode(&self) -> String {
         let mut text = format!("{VERSION}\n");
-        text.push_str(
-            &self
-                .metadata
-                .as_ref()
-                .map(OffsetMetadata::encode)
-                .unwrap_or_default(),
-        );
+        text.push_str(&self.metadata.as_ref().map(OffsetMetadata::encode).unwrap_or_default());
         for offset in &self.offsets {
             text.push('\n');
-            text.push_str(
-                &offset
-                    .as_deref()
-                    .unwrap_or(VOID_OFFSET)
-                    .replace(['\n', '\r'], " "),
-            );
+            text.push_str(&offset.as_deref().unwrap_or(VOID_OFFSET).replace(['\n', '\r'], " "));
         }
         text
     }
@@ -203,9 +153,7 @@ impl OffsetEntry {
     pub(super) fn parse(bytes: &[u8]) -> Result<Self, Damage> {
         let text = utf8(bytes)?;
         let mut lines = text.lines();
-        version(text, |found| {
-            format!("the newest supported version is {VERSION}, found {found}")
-        })?;
+        version(text, |found| format!("the newest supported version is {VERSION}, found {found}"))?;
         let metadata = match lines.nth(1).map(str::trim) {
             None => return Err(Damage::Torn("it ends before the metadata line".to_owned())),
             Some("") => None,
@@ -213,9 +161,7 @@ impl OffsetEntry {
         };
         let offsets = lines.map(offset).collect::<Result<Vec<_>, _>>()?;
         if offsets.is_empty() {
-            return Err(Damage::Torn(
-                "it ends before the first source's offsets".to_owned(),
-            ));
+            return Err(Damage::Torn("it ends before the first source's offsets".to_owned()));
         }
         Ok(Self { metadata, offsets })
     }
@@ -232,10 +178,7 @@ impl CommitEntry {
     /// The bytes of the file: `v1`, then one line of JSON, no line end after it.
     #[must_use]
     pub fn encode(&self) -> String {
-        format!(
-            "{VERSION}\n{{\"nextBatchWatermarkMs\":{}}}",
-            self.next_batch_watermark_ms
-        )
+        format!("{VERSION}\n{{\"nextBatchWatermarkMs\":{}}}", self.next_batch_watermark_ms)
     }
 
     /// Reads the bytes of the file at `path`. A missing second line counts as `{}`, a missing watermark as 0.
@@ -245,16 +188,12 @@ impl CommitEntry {
 
     pub(super) fn parse(bytes: &[u8]) -> Result<Self, Damage> {
         let text = utf8(bytes)?;
-        version(text, |found| {
-            format!("the only supported version is {VERSION}, found {found}")
-        })?;
+        version(text, |found| format!("the only supported version is {VERSION}, found {found}"))?;
         let fields = match text.lines().nth(1).map(str::trim) {
             None | Some("") => Map::new(),
             Some(line) => object(line)?,
         };
-        Ok(Self {
-            next_batch_watermark_ms: integer(&fields, "nextBatchWatermarkMs")?,
-        })
+        Ok(Self { next_batch_watermark_ms: integer(&fields, "nextBatchWatermarkMs")? })
     }
 }
 
@@ -273,9 +212,7 @@ pub fn decode_initial(bytes: &[u8], path: &str) -> Result<String> {
         // The first byte is skipped unseen: Spark 2.1.0 put the text's length there.
         let text = utf8(bytes.get(1..).unwrap_or_default())?;
         let json = if text.starts_with('v') {
-            version(text, |found| {
-                format!("the newest supported version is {VERSION}, found {found}")
-            })?;
+            version(text, |found| format!("the newest supported version is {VERSION}, found {found}"))?;
             text.split_once('\n').map(|(_, json)| json).unwrap_or_default()
         } else {
             text
@@ -322,9 +259,7 @@ fn version(text: &str, unsupported: impl Fn(&str) -> String) -> Result<(), Damag
         Some((line, _)) => (line.trim_end_matches('\r'), true),
         None => (text, false),
     };
-    let number = line
-        .strip_prefix('v')
-        .and_then(|digits| digits.parse::<u32>().ok());
+    let number = line.strip_prefix('v').and_then(|digits| digits.parse::<u32>().ok());
     match number {
         _ if line == VERSION => Ok(()),
         Some(number) if number > 0 => Err(Damage::Version(unsupported(line))),
@@ -360,9 +295,7 @@ fn offset(line: &str) -> Result<Option<String>, Damage> {
 }
 
 fn check_json(text: &str) -> Result<(), Damage> {
-    serde_json::from_str::<IgnoredAny>(text)
-        .map(|_| ())
-        .map_err(|error| json_damage(&error, text))
+    serde_json::from_str::<IgnoredAny>(text).map(|_| ()).map_err(|error| json_damage(&error, text))
 }
 
 fn object(text: &str) -> Result<Map<String, Value>, Damage> {
@@ -371,11 +304,7 @@ fn object(text: &str) -> Result<Map<String, Value>, Damage> {
 
 fn json_damage(error: &serde_json::Error, text: &str) -> Damage {
     let what = format!("expected JSON, found {} ({error})", excerpt(text.as_bytes()));
-    if error.is_eof() {
-        Damage::Torn(what)
-    } else {
-        Damage::Malformed(what)
-    }
+    if error.is_eof() { Damage::Torn(what) } else { Damage::Malformed(what) }
 }
 
 fn integer(fields: &Map<String, Value>, key: &str) -> Result<i64, Damage> {
@@ -392,9 +321,7 @@ fn setting((key, value): (&String, &Value)) -> Result<(String, String), Damage> 
         Value::String(value) => value.clone(),
         Value::Number(_) | Value::Bool(_) => value.to_string(),
         other => {
-            return Err(Damage::Malformed(format!(
-                "expected text for the setting {key:?}, found {other}"
-            )));
+            return Err(Damage::Malformed(format!("expected text for the setting {key:?}, found {other}")));
         }
     };
     Ok((key.clone(), value))
@@ -452,24 +379,11 @@ mod tests {
     #[test]
     fn files_written_by_spark_come_out_byte_for_byte() {
         assert_eq!((METADATA.len(), OFFSETS.len(), COMMIT.len()), (45, 785, 29));
-        assert_eq!(
-            QueryMetadata::decode(METADATA.as_bytes(), "metadata")
-                .unwrap()
-                .encode(),
-            METADATA
-        );
+        assert_eq!(QueryMetadata::decode(METADATA.as_bytes(), "metadata").unwrap().encode(), METADATA);
         assert_eq!(offsets(OFFSETS).unwrap().encode(), OFFSETS);
-        assert_eq!(
-            CommitEntry::decode(COMMIT.as_bytes(), "commits/7")
-                .unwrap()
-                .encode(),
-            COMMIT
-        );
+        assert_eq!(CommitEntry::decode(COMMIT.as_bytes(), "commits/7").unwrap().encode(), COMMIT);
         let initial = b"\0v1\n{\"in\":{\"0\":201300}}";
-        assert_eq!(
-            encode_initial(&decode_initial(initial, "sources/0/0").unwrap()),
-            initial
-        );
+        assert_eq!(encode_initial(&decode_initial(initial, "sources/0/0").unwrap()), initial);
     }
 
     #[test]
@@ -493,33 +407,19 @@ mod tests {
         let two = offsets("v1\r\n{}\r\n-\r\n12").unwrap();
         assert_eq!(two.metadata, Some(OffsetMetadata::default()));
         assert_eq!(two.offsets, [None, Some("12".to_owned())]);
-        for old in [
-            "v1\n{}",
-            "v1\n",
-            "v1",
-            "v1\n{\"nextBatchWatermarkMs\":0,\"more\":{}}",
-        ] {
-            assert_eq!(
-                CommitEntry::decode(old.as_bytes(), "commits/7").unwrap(),
-                CommitEntry::default()
-            );
+        for old in ["v1\n{}", "v1\n", "v1", "v1\n{\"nextBatchWatermarkMs\":0,\"more\":{}}"] {
+            assert_eq!(CommitEntry::decode(old.as_bytes(), "commits/7").unwrap(), CommitEntry::default());
         }
         let more = METADATA.replace('}', ",\"name\":\"q\"}");
         assert!(QueryMetadata::decode(more.as_bytes(), "metadata").is_ok());
-        assert_eq!(
-            decode_initial(b"2{\"in\":{\"0\":1}}", "sources/0/0").unwrap(),
-            "{\"in\":{\"0\":1}}"
-        );
+        assert_eq!(decode_initial(b"2{\"in\":{\"0\":1}}", "sources/0/0").unwrap(), "{\"in\":{\"0\":1}}");
     }
 
     #[test]
     fn a_newer_version_is_refused_and_never_taken_for_torn() {
         let newer = OFFSETS.replacen("v1", "v2", 1);
         assert!(message(offsets(&newer)).contains("newest supported version is v1, found v2"));
-        assert!(matches!(
-            OffsetEntry::parse(newer.as_bytes()),
-            Err(Damage::Version(_))
-        ));
+        assert!(matches!(OffsetEntry::parse(newer.as_bytes()), Err(Damage::Version(_))));
         let commit = message(CommitEntry::decode(b"v2\n{}", "commits/7"));
         assert!(commit.contains("commits/7") && commit.contains("only supported version is v1, found v2"));
         assert!(message(decode_initial(b"\0v99\n{}", "sources/0/0")).contains("found v99"));
@@ -532,14 +432,8 @@ mod tests {
             ("v0\n\n{}", "expected v1 in its first line, found \"v0\""),
             ("v1\n[]\n{}", "expected JSON"),
             ("v1\n{\"conf\":3}\n{}", "expected an object for \"conf\", found 3"),
-            (
-                "v1\n{\"conf\":{\"a\":null}}\n{}",
-                "expected text for the setting \"a\", found null",
-            ),
-            (
-                "v1\n{\"batchTimestampMs\":\"x\"}\n{}",
-                "expected a whole number for \"batchTimestampMs\"",
-            ),
+            ("v1\n{\"conf\":{\"a\":null}}\n{}", "expected text for the setting \"a\", found null"),
+            ("v1\n{\"batchTimestampMs\":\"x\"}\n{}", "expected a whole number for \"batchTimestampMs\""),
             ("v1\n{}\nnope", "expected JSON, found \"nope\""),
         ] {
             let message = message(offsets(text));
@@ -559,10 +453,7 @@ mod tests {
     fn an_entry_cut_anywhere_is_torn_unless_it_is_still_whole() {
         for length in 0..OFFSETS.len() {
             let cut = OFFSETS.get(..length).unwrap();
-            assert!(
-                matches!(OffsetEntry::parse(cut.as_bytes()), Err(Damage::Torn(_))),
-                "{cut:?}"
-            );
+            assert!(matches!(OffsetEntry::parse(cut.as_bytes()), Err(Damage::Torn(_))), "{cut:?}");
         }
         assert!(matches!(OffsetEntry::parse(&[0; 785]), Err(Damage::Torn(_))));
     }

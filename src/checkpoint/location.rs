@@ -39,9 +39,7 @@ pub(super) fn resolve(
     environment: impl Iterator<Item = (String, String)>,
 ) -> Result<Location> {
     if location.trim().is_empty() {
-        return Err(Error::usage(format!(
-            "the checkpoint location is empty: give {ACCEPTED}"
-        )));
+        return Err(Error::usage(format!("the checkpoint location is empty: give {ACCEPTED}")));
     }
     let Some(url) = as_url(location)? else {
         no_options(location, options)?;
@@ -62,12 +60,7 @@ pub(super) fn resolve(
             let root = Path::from_url_path(url.path()).map_err(|error| unusable(location, &error))?;
             let name = url.host_str().unwrap_or_default().to_owned();
             let store = Arc::clone(MEMORY.lock().entry(name).or_default());
-            Ok(Location {
-                store,
-                root,
-                folder: None,
-                name: location.to_owned(),
-            })
+            Ok(Location { store, root, folder: None, name: location.to_owned() })
         }
         _ => remote(location, &url, options, environment),
     }
@@ -80,18 +73,13 @@ fn as_url(location: &str) -> Result<Option<Url>> {
     };
     let is_scheme = scheme.len() > 1
         && scheme.starts_with(|c: char| c.is_ascii_alphabetic())
-        && scheme
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c));
+        && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c));
     // Hadoop's file:/path has one slash; any other name with a colon is a path unless two slashes follow.
     if !is_scheme || !(rest.starts_with("//") || scheme.eq_ignore_ascii_case("file")) {
         return Ok(None);
     }
-    let url = Url::parse(location).map_err(|error| {
-        Error::usage(format!(
-            "the checkpoint location {location} is not a URL: {error}"
-        ))
-    })?;
+    let url = Url::parse(location)
+        .map_err(|error| Error::usage(format!("the checkpoint location {location} is not a URL: {error}")))?;
     if url.password().is_some() {
         return Err(Error::usage(
             "the checkpoint location holds a password: give credentials as options or in the environment",
@@ -113,12 +101,7 @@ fn local(path: &FilePath) -> Result<Location> {
     let root = Path::from_absolute_path(&folder).map_err(|error| unusable(&name, &error))?;
     let name = folder.display().to_string();
     // The store's root is the file system's, since a store with a prefix wants its folder to exist already.
-    Ok(Location {
-        store: Arc::new(LocalFileSystem::new()),
-        root,
-        folder: Some(folder),
-        name,
-    })
+    Ok(Location { store: Arc::new(LocalFileSystem::new()), root, folder: Some(folder), name })
 }
 
 /// `path` without `..`, each taken after following the links before it, as the operating system does.
@@ -142,9 +125,7 @@ fn remote(
     environment: impl Iterator<Item = (String, String)>,
 ) -> Result<Location> {
     let (scheme, _) = ObjectStoreScheme::parse(url).map_err(|_| {
-        Error::usage(format!(
-            "the checkpoint location {location} cannot be used: expected {ACCEPTED}"
-        ))
+        Error::usage(format!("the checkpoint location {location} cannot be used: expected {ACCEPTED}"))
     })?;
     let provider = Provider::of(&scheme).ok_or_else(|| {
         Error::usage(format!(
@@ -209,15 +190,8 @@ impl Provider {
         let (prefix, others) = self.variables();
         let mut settings = Vec::new();
         for (variable, value) in environment {
-            let other = others
-                .iter()
-                .find(|(name, _)| *name == variable)
-                .map(|(_, key)| (*key).to_owned());
-            let key = other.or_else(|| {
-                variable
-                    .starts_with(prefix)
-                    .then(|| variable.to_ascii_lowercase())
-            });
+            let other = others.iter().find(|(name, _)| *name == variable).map(|(_, key)| (*key).to_owned());
+            let key = other.or_else(|| variable.starts_with(prefix).then(|| variable.to_ascii_lowercase()));
             settings.extend(key.filter(|key| self.knows(key)).map(|key| (key, value)));
         }
         for (key, value) in options {
@@ -253,9 +227,7 @@ fn no_options(location: &str, options: &[(String, String)]) -> Result<()> {
 }
 
 fn unusable(location: &str, error: &dyn std::error::Error) -> Error {
-    Error::usage(format!(
-        "the checkpoint location {location} cannot be used: {error}"
-    ))
+    Error::usage(format!("the checkpoint location {location} cannot be used: {error}"))
 }
 
 #[cfg(test)]
@@ -268,10 +240,7 @@ mod tests {
     }
 
     fn owned(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
-        pairs
-            .iter()
-            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
-            .collect()
+        pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
     }
 
     #[test]
@@ -293,25 +262,13 @@ mod tests {
 
     #[test]
     fn remote_urls_keep_their_path() {
-        let s3 = open(
-            "s3://bucket/a/b%20c/",
-            &[("region", "eu-west-1"), ("AWS_SKIP_SIGNATURE", "true")],
-        )
-        .unwrap();
-        assert_eq!(
-            (s3.root.as_ref(), s3.name.as_str()),
-            ("a/b c", "s3://bucket/a/b%20c")
-        );
+        let s3 =
+            open("s3://bucket/a/b%20c/", &[("region", "eu-west-1"), ("AWS_SKIP_SIGNATURE", "true")]).unwrap();
+        assert_eq!((s3.root.as_ref(), s3.name.as_str()), ("a/b c", "s3://bucket/a/b%20c"));
         assert!(s3.folder.is_none());
-        assert_eq!(
-            open("gs://bucket", &[("skip_signature", "true")]).unwrap().root,
-            Path::ROOT
-        );
-        let azure = open(
-            "abfss://files@account.dfs.core.windows.net/a",
-            &[("skip_signature", "true")],
-        )
-        .unwrap();
+        assert_eq!(open("gs://bucket", &[("skip_signature", "true")]).unwrap().root, Path::ROOT);
+        let azure =
+            open("abfss://files@account.dfs.core.windows.net/a", &[("skip_signature", "true")]).unwrap();
         assert_eq!(azure.root.as_ref(), "a");
     }
 
@@ -344,9 +301,7 @@ mod tests {
             ("GOOGLE_BUCKET", "ignored"),
             ("HOME", "ignored"),
         ]);
-        let settings = Provider::Aws
-            .settings(environment.into_iter(), &owned(&[("Region", "b")]))
-            .unwrap();
+        let settings = Provider::Aws.settings(environment.into_iter(), &owned(&[("Region", "b")])).unwrap();
         assert_eq!(settings, owned(&[("aws_region", "a"), ("region", "b")]));
         let identity = owned(&[("IDENTITY_ENDPOINT", "http://x")]);
         let settings = Provider::Azure.settings(identity.into_iter(), &[]).unwrap();

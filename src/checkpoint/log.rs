@@ -19,12 +19,7 @@ pub const RETAINED_COMMITS: u64 = 100;
 /// What to [purge](Checkpoint::purge_before) after `committed`, to keep [`RETAINED_COMMITS`].
 #[must_use]
 pub fn purge_threshold(committed: EpochId) -> Option<EpochId> {
-    committed
-        .next()
-        .0
-        .checked_sub(RETAINED_COMMITS)
-        .filter(|first| *first > 0)
-        .map(EpochId)
+    committed.next().0.checked_sub(RETAINED_COMMITS).filter(|first| *first > 0).map(EpochId)
 }
 
 const METADATA: &str = "metadata";
@@ -59,10 +54,7 @@ impl Checkpoint {
 
     /// The checkpoint in `store`.
     pub fn from_store(store: CheckpointStore) -> Self {
-        Self {
-            store,
-            purge: Mutex::default(),
-        }
+        Self { store, purge: Mutex::default() }
     }
 
     /// The location in messages.
@@ -104,10 +96,7 @@ impl Checkpoint {
         for epoch in wanted.into_iter().filter(|epoch| offsets.contains(epoch)) {
             let path = entry(OFFSETS, epoch);
             if let Some(bytes) = self.store.read(&path).await? {
-                entries.insert(
-                    epoch,
-                    Found::new(OffsetEntry::parse(&bytes), &self.store.describe(&path)),
-                );
+                entries.insert(epoch, Found::new(OffsetEntry::parse(&bytes), &self.store.describe(&path)));
             }
         }
         let last_commit = match commits.last() {
@@ -131,18 +120,14 @@ impl Checkpoint {
     pub async fn offsets(&self, epoch: EpochId) -> Result<Option<OffsetEntry>> {
         let path = entry(OFFSETS, epoch);
         let bytes = self.store.read(&path).await?;
-        bytes
-            .map(|bytes| OffsetEntry::decode(&bytes, &self.store.describe(&path)))
-            .transpose()
+        bytes.map(|bytes| OffsetEntry::decode(&bytes, &self.store.describe(&path))).transpose()
     }
 
     /// The commit of `epoch`, or `None` where it is not committed.
     pub async fn committed(&self, epoch: EpochId) -> Result<Option<CommitEntry>> {
         let path = entry(COMMITS, epoch);
         let bytes = self.store.read(&path).await?;
-        bytes
-            .map(|bytes| CommitEntry::decode(&bytes, &self.store.describe(&path)))
-            .transpose()
+        bytes.map(|bytes| CommitEntry::decode(&bytes, &self.store.describe(&path))).transpose()
     }
 
     /// Logs the end of `epoch`. Fine if the same entry is there, from an attempt whose answer was lost;
@@ -206,34 +191,20 @@ impl Checkpoint {
             None => {
                 let offsets = self.ids(OFFSETS).await?;
                 let ids: Vec<u64> = offsets.iter().map(|epoch| epoch.0).collect();
-                ids.iter()
-                    .rev()
-                    .take(2)
-                    .rev()
-                    .for_each(|id| self.purge.lock().saw_offsets(*id));
+                ids.iter().rev().take(2).rev().for_each(|id| self.purge.lock().saw_offsets(*id));
                 let second = ids.iter().rev().nth(1).copied().unwrap_or(0);
                 let before = |id: &u64| *id < threshold.0;
-                let commits = self
-                    .ids(COMMITS)
-                    .await?
-                    .into_iter()
-                    .map(|epoch| epoch.0)
-                    .filter(before)
-                    .collect();
+                let commits =
+                    self.ids(COMMITS).await?.into_iter().map(|epoch| epoch.0).filter(before).collect();
                 let offsets = ids.into_iter().filter(|id| before(id) && *id < second).collect();
                 (offsets, commits, threshold.0.min(second))
             }
         };
         let paths = offsets.into_iter().map(|id| entry(OFFSETS, EpochId(id)));
-        let paths: Vec<_> = paths
-            .chain(commits.into_iter().map(|id| entry(COMMITS, EpochId(id))))
-            .collect();
+        let paths: Vec<_> = paths.chain(commits.into_iter().map(|id| entry(COMMITS, EpochId(id)))).collect();
         let deletions =
             futures::stream::iter(paths).map(|path| async move { self.store.delete(&path).await });
-        deletions
-            .buffer_unordered(PARALLEL_DELETES)
-            .try_collect::<()>()
-            .await?;
+        deletions.buffer_unordered(PARALLEL_DELETES).try_collect::<()>().await?;
         self.purge.lock().purged = Some(purged);
         Ok(())
     }

@@ -145,25 +145,14 @@ pub fn decide(facts: &LogFacts, restart: Restart) -> Result<Recovery> {
     };
     let next = committed.next();
     if let Some(end) = planned(facts, next, restart)? {
-        return Ok(Recovery::Rerun {
-            epoch: next,
-            start: Some(start),
-            end,
-            discard: facts.after(next),
-        });
+        return Ok(Recovery::Rerun { epoch: next, start: Some(start), end, discard: facts.after(next) });
     }
-    Ok(Recovery::Resume {
-        committed,
-        start,
-        discard: facts.after(committed),
-    })
+    Ok(Recovery::Resume { committed, start, discard: facts.after(committed) })
 }
 
 fn nothing_committed(facts: &LogFacts, restart: Restart) -> Result<Recovery> {
     let Some(oldest) = facts.offsets.first() else {
-        return Ok(Recovery::Fresh {
-            discard: Discard::Nothing,
-        });
+        return Ok(Recovery::Fresh { discard: Discard::Nothing });
     };
     // Entry 0 is purged only after many commits, so without it the commits have been lost, not never written.
     if *oldest != EpochId::FIRST {
@@ -174,16 +163,9 @@ fn nothing_committed(facts: &LogFacts, restart: Restart) -> Result<Recovery> {
     }
     if let Some(end) = planned(facts, EpochId::FIRST, restart)? {
         let discard = facts.after(EpochId::FIRST);
-        return Ok(Recovery::Rerun {
-            epoch: EpochId::FIRST,
-            start: None,
-            end,
-            discard,
-        });
+        return Ok(Recovery::Rerun { epoch: EpochId::FIRST, start: None, end, discard });
     }
-    Ok(Recovery::Fresh {
-        discard: Discard::All,
-    })
+    Ok(Recovery::Fresh { discard: Discard::All })
 }
 
 /// The end that `epoch` was given, if it has to keep it.
@@ -218,10 +200,7 @@ mod tests {
     use super::*;
 
     fn entry(id: u64) -> OffsetEntry {
-        OffsetEntry {
-            metadata: None,
-            offsets: vec![Some(format!("{{\"in\":{{\"0\":{id}}}}}"))],
-        }
+        OffsetEntry { metadata: None, offsets: vec![Some(format!("{{\"in\":{{\"0\":{id}}}}}"))] }
     }
 
     fn whole(id: u64) -> Found<OffsetEntry> {
@@ -242,13 +221,7 @@ mod tests {
         entries.extend(damaged.iter().map(|(id, found)| (EpochId(*id), found.clone())));
         let commits: BTreeSet<_> = commits.iter().copied().map(EpochId).collect();
         let last_commit = commits.last().map(|_| Found::Whole(CommitEntry::default()));
-        LogFacts {
-            location: "memory://q".to_owned(),
-            offsets,
-            commits,
-            entries,
-            last_commit,
-        }
+        LogFacts { location: "memory://q".to_owned(), offsets, commits, entries, last_commit }
     }
 
     fn fresh(discard: Discard) -> Result<Recovery, &'static str> {
@@ -256,21 +229,12 @@ mod tests {
     }
 
     fn resume(committed: u64, discard: Discard) -> Result<Recovery, &'static str> {
-        Ok(Recovery::Resume {
-            committed: EpochId(committed),
-            start: entry(committed),
-            discard,
-        })
+        Ok(Recovery::Resume { committed: EpochId(committed), start: entry(committed), discard })
     }
 
     fn rerun(epoch: u64, discard: Discard) -> Result<Recovery, &'static str> {
         let start = epoch.checked_sub(1).map(entry);
-        Ok(Recovery::Rerun {
-            epoch: EpochId(epoch),
-            start,
-            end: entry(epoch),
-            discard,
-        })
+        Ok(Recovery::Rerun { epoch: EpochId(epoch), start, end: entry(epoch), discard })
     }
 
     #[test]
@@ -282,142 +246,28 @@ mod tests {
         // State, offsets, commits, damaged entries, continuous, micro-batch.
         let rows = [
             ("new", vec![], vec![], vec![], fresh(Nothing), fresh(Nothing)),
-            (
-                "first epoch logged",
-                vec![0],
-                vec![],
-                vec![],
-                fresh(All),
-                rerun(0, Nothing),
-            ),
-            (
-                "first epochs in flight",
-                vec![0, 1, 2],
-                vec![],
-                vec![],
-                fresh(All),
-                rerun(0, after(0)),
-            ),
-            (
-                "first entry torn",
-                vec![0],
-                vec![],
-                vec![(0, torn())],
-                fresh(All),
-                fresh(All),
-            ),
-            (
-                "first entry newer",
-                vec![0],
-                vec![],
-                vec![(0, newer())],
-                fresh(All),
-                Err("found v2"),
-            ),
+            ("first epoch logged", vec![0], vec![], vec![], fresh(All), rerun(0, Nothing)),
+            ("first epochs in flight", vec![0, 1, 2], vec![], vec![], fresh(All), rerun(0, after(0))),
+            ("first entry torn", vec![0], vec![], vec![(0, torn())], fresh(All), fresh(All)),
+            ("first entry newer", vec![0], vec![], vec![(0, newer())], fresh(All), Err("found v2")),
             ("commits lost", vec![7, 8], vec![], vec![], lost.clone(), lost),
-            (
-                "clean stop",
-                vec![4, 5],
-                vec![4, 5],
-                vec![],
-                resume(5, Nothing),
-                resume(5, Nothing),
-            ),
-            (
-                "first epoch done",
-                vec![0],
-                vec![0],
-                vec![],
-                resume(0, Nothing),
-                resume(0, Nothing),
-            ),
-            (
-                "crash in the next",
-                vec![4, 5, 6],
-                vec![4, 5],
-                vec![],
-                resume(5, after(5)),
-                rerun(6, Nothing),
-            ),
-            (
-                "several in flight",
-                vec![5, 6, 7, 8],
-                vec![5],
-                vec![],
-                resume(5, after(5)),
-                rerun(6, after(6)),
-            ),
-            (
-                "next torn",
-                vec![5, 6],
-                vec![5],
-                vec![(6, torn())],
-                resume(5, after(5)),
-                resume(5, after(5)),
-            ),
-            (
-                "next newer",
-                vec![5, 6],
-                vec![5],
-                vec![(6, newer())],
-                resume(5, after(5)),
-                Err("found v2"),
-            ),
-            (
-                "gaps, clean",
-                vec![0, 2, 5],
-                vec![0, 2, 5],
-                vec![],
-                resume(5, Nothing),
-                resume(5, Nothing),
-            ),
-            (
-                "gaps, crash",
-                vec![0, 2, 5],
-                vec![0, 2],
-                vec![],
-                resume(2, after(2)),
-                resume(2, after(2)),
-            ),
-            (
-                "end missing",
-                vec![4, 6],
-                vec![4, 5],
-                vec![],
-                missing.clone(),
-                missing.clone(),
-            ),
-            (
-                "no offsets at all",
-                vec![],
-                vec![4, 5],
-                vec![],
-                missing.clone(),
-                missing,
-            ),
-            (
-                "end torn",
-                vec![5],
-                vec![5],
-                vec![(5, torn())],
-                Err("is incomplete"),
-                Err("is incomplete"),
-            ),
-            (
-                "end newer",
-                vec![5],
-                vec![5],
-                vec![(5, newer())],
-                Err("found v2"),
-                Err("found v2"),
-            ),
+            ("clean stop", vec![4, 5], vec![4, 5], vec![], resume(5, Nothing), resume(5, Nothing)),
+            ("first epoch done", vec![0], vec![0], vec![], resume(0, Nothing), resume(0, Nothing)),
+            ("crash in the next", vec![4, 5, 6], vec![4, 5], vec![], resume(5, after(5)), rerun(6, Nothing)),
+            ("several in flight", vec![5, 6, 7, 8], vec![5], vec![], resume(5, after(5)), rerun(6, after(6))),
+            ("next torn", vec![5, 6], vec![5], vec![(6, torn())], resume(5, after(5)), resume(5, after(5))),
+            ("next newer", vec![5, 6], vec![5], vec![(6, newer())], resume(5, after(5)), Err("found v2")),
+            ("gaps, clean", vec![0, 2, 5], vec![0, 2, 5], vec![], resume(5, Nothing), resume(5, Nothing)),
+            ("gaps, crash", vec![0, 2, 5], vec![0, 2], vec![], resume(2, after(2)), resume(2, after(2))),
+            ("end missing", vec![4, 6], vec![4, 5], vec![], missing.clone(), missing.clone()),
+            ("no offsets at all", vec![], vec![4, 5], vec![], missing.clone(), missing),
+            ("end torn", vec![5], vec![5], vec![(5, torn())], Err("is incomplete"), Err("is incomplete")),
+            ("end newer", vec![5], vec![5], vec![(5, newer())], Err("found v2"), Err("found v2")),
         ];
         for (state, offsets, commits, damaged, continuous, micro_batch) in rows {
             let facts = facts(&offsets, &commits, &damaged);
-            for (restart, expected) in [
-                (Restart::Continuous, continuous),
-                (Restart::MicroBatch, micro_batch),
-            ] {
+            for (restart, expected) in [(Restart::Continuous, continuous), (Restart::MicroBatch, micro_batch)]
+            {
                 match (decide(&facts, restart), expected) {
                     (Ok(decision), Ok(expected)) => assert_eq!(decision, expected, "{state}, {restart:?}"),
                     (Err(error), Err(part)) => {
@@ -435,17 +285,9 @@ mod tests {
     #[test]
     fn a_last_commit_that_cannot_be_read_stops_the_query() {
         let mut facts = facts(&[5], &[5], &[]);
-        facts.last_commit = Some(Found::new(
-            Err(Damage::Torn("it is empty".to_owned())),
-            "commits/5",
-        ));
+        facts.last_commit = Some(Found::new(Err(Damage::Torn("it is empty".to_owned())), "commits/5"));
         for restart in [Restart::Continuous, Restart::MicroBatch] {
-            assert!(
-                decide(&facts, restart)
-                    .unwrap_err()
-                    .to_string()
-                    .contains("commits/5 is incomplete")
-            );
+            assert!(decide(&facts, restart).unwrap_err().to_string().contains("commits/5 is incomplete"));
         }
     }
 

@@ -52,29 +52,15 @@ impl CheckpointStore {
         // Variables that are not Unicode cannot be settings.
         let environment = std::env::vars_os()
             .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)));
-        let location::Location {
-            store,
-            root,
-            folder,
-            name,
-        } = location::resolve(location, options, environment)?;
-        Ok(Self {
-            store,
-            root,
-            folder,
-            name: name.into(),
-        })
+        let location::Location { store, root, folder, name } =
+            location::resolve(location, options, environment)?;
+        Ok(Self { store, root, folder, name: name.into() })
     }
 
     /// A checkpoint under `prefix` of any store that has [`PutMode::Create`] and reads what it wrote.
     pub fn from_object_store(store: Arc<dyn ObjectStore>, prefix: Path) -> Self {
         let name = format!("{store}/{prefix}").into();
-        Self {
-            store,
-            root: prefix,
-            folder: None,
-            name,
-        }
+        Self { store, root: prefix, folder: None, name }
     }
 
     /// The same place, reached through `store`.
@@ -96,10 +82,8 @@ impl CheckpointStore {
         match &self.folder {
             Some(folder) => self.create_local(path, &folder.join(path), bytes).await,
             None => {
-                let put = self
-                    .store
-                    .put_opts(&self.full(path), bytes.clone().into(), PutMode::Create.into())
-                    .await;
+                let put =
+                    self.store.put_opts(&self.full(path), bytes.clone().into(), PutMode::Create.into()).await;
                 self.settle(path, &bytes, put.map(|_| ())).await
             }
         }
@@ -120,10 +104,7 @@ impl CheckpointStore {
     pub async fn list_ids(&self, dir: &str) -> Result<Vec<u64>> {
         let listed = self.store.list_with_delimiter(Some(&self.full(dir))).await;
         let listed = listed.map_err(|error| self.error("list", dir, error))?;
-        let names = listed
-            .objects
-            .iter()
-            .filter_map(|object| object.location.filename());
+        let names = listed.objects.iter().filter_map(|object| object.location.filename());
         let mut ids: Vec<u64> = names.filter_map(entry_id).collect();
         ids.sort_unstable();
         Ok(ids)
@@ -134,8 +115,7 @@ impl CheckpointStore {
         if let Some(folder) = &self.folder {
             // Before the file: a checksum that outlived it would make Hadoop reject the next file of this
             // name.
-            self.blocking("delete the checksum of", path, remove_checksum, folder.join(path))
-                .await?;
+            self.blocking("delete the checksum of", path, remove_checksum, folder.join(path)).await?;
         }
         match self.store.delete(&self.full(path)).await {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
@@ -156,8 +136,7 @@ impl CheckpointStore {
             if found == bytes {
                 // Our earlier attempt may have failed between publishing and the last fsync.
                 self.blocking("fsync", path, sync_file, file.to_owned()).await?;
-                self.blocking("fsync the folder of", path, sync_folder_of, file.to_owned())
-                    .await?;
+                self.blocking("fsync the folder of", path, sync_folder_of, file.to_owned()).await?;
             }
             return Ok(Created::Exists(found));
         }
@@ -167,8 +146,7 @@ impl CheckpointStore {
         let _ = self.store.delete(&self.full(&temporary)).await;
         let created = self.settle(path, &bytes, published?).await?;
         if created == Created::Yes {
-            self.blocking("fsync the folder of", path, sync_folder_of, file.to_owned())
-                .await?;
+            self.blocking("fsync the folder of", path, sync_folder_of, file.to_owned()).await?;
         }
         Ok(created)
     }
@@ -182,18 +160,13 @@ impl CheckpointStore {
         file: &FilePath,
         bytes: &Bytes,
     ) -> Result<object_store::Result<()>> {
-        self.blocking("create the folder of", path, create_folder_of, file.to_owned())
-            .await?;
+        self.blocking("create the folder of", path, create_folder_of, file.to_owned()).await?;
         let put = self.store.put(&self.full(temporary), bytes.clone().into()).await;
         put.map_err(|error| self.error("write", path, error))?;
         let temporary_file = file.with_file_name(temporary.rsplit('/').next().unwrap_or(temporary));
         self.blocking("fsync", path, sync_file, temporary_file).await?;
-        self.blocking("delete the checksum of", path, remove_checksum, file.to_owned())
-            .await?;
-        Ok(self
-            .store
-            .copy_if_not_exists(&self.full(temporary), &self.full(path))
-            .await)
+        self.blocking("delete the checksum of", path, remove_checksum, file.to_owned()).await?;
+        Ok(self.store.copy_if_not_exists(&self.full(temporary), &self.full(path)).await)
     }
 
     /// Finds out what an attempt to create `path` came to. Any error may hide that the file was written, by
@@ -215,27 +188,18 @@ impl CheckpointStore {
     }
 
     fn vanished(&self, path: &str) -> Error {
-        let in_the_way = self
-            .folder
-            .as_ref()
-            .is_some_and(|folder| folder.join(path).is_dir());
+        let in_the_way = self.folder.as_ref().is_some_and(|folder| folder.join(path).is_dir());
         if in_the_way {
-            let message = format!(
-                "cannot create {}: a folder has its name; remove it",
-                self.describe(path)
-            );
+            let message = format!("cannot create {}: a folder has its name; remove it", self.describe(path));
             return Error::new(ErrorKind::Environment, message);
         }
-        let message = format!(
-            "cannot create {}: it was there and is gone again; try again",
-            self.describe(path)
-        );
+        let message =
+            format!("cannot create {}: it was there and is gone again; try again", self.describe(path));
         Error::new(ErrorKind::Transient, message)
     }
 
     fn full(&self, path: &str) -> Path {
-        path.split('/')
-            .fold(self.root.clone(), |full, part| full.join(part))
+        path.split('/').fold(self.root.clone(), |full, part| full.join(part))
     }
 
     /// `path` as it stands in messages.
@@ -253,45 +217,34 @@ impl CheckpointStore {
     ) -> Result<()> {
         let done = tokio::task::spawn_blocking(move || step(&file)).await;
         let failed = |kind, error: String| {
-            Error::new(
-                kind,
-                format!("cannot {verb} {}: {error}{}", self.describe(path), remedy(kind)),
-            )
+            Error::new(kind, format!("cannot {verb} {}: {error}{}", self.describe(path), remedy(kind)))
         };
         match done {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(failed(
-                io_kind(&error).unwrap_or(ErrorKind::Environment),
-                error.to_string(),
-            )
-            .with_source(error)),
+            Ok(Err(error)) => {
+                Err(failed(io_kind(&error).unwrap_or(ErrorKind::Environment), error.to_string())
+                    .with_source(error))
+            }
             Err(error) => Err(failed(ErrorKind::Internal, error.to_string()).with_source(error)),
         }
     }
 
     fn error(&self, verb: &str, path: &str, error: object_store::Error) -> Error {
         let kind = kind_of(&error, self.folder.is_some());
-        Error::new(
-            kind,
-            format!("cannot {verb} {}: {error}{}", self.describe(path), remedy(kind)),
-        )
-        .with_source(error)
+        Error::new(kind, format!("cannot {verb} {}: {error}{}", self.describe(path), remedy(kind)))
+            .with_source(error)
     }
 }
 
 impl fmt::Debug for CheckpointStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CheckpointStore")
-            .field("location", &self.name)
-            .finish_non_exhaustive()
+        f.debug_struct("CheckpointStore").field("location", &self.name).finish_non_exhaustive()
     }
 }
 
 /// The id that a file is named after, if it is an entry.
 fn entry_id(name: &str) -> Option<u64> {
-    name.parse()
-        .ok()
-        .filter(|id: &u64| *id <= LARGEST_ID && id.to_string() == name)
+    name.parse().ok().filter(|id: &u64| *id <= LARGEST_ID && id.to_string() == name)
 }
 
 /// Where the file at `path` is put together: beside it, under a name that Spark, too, takes for a temporary
@@ -327,11 +280,7 @@ fn remove_checksum(file: &FilePath) -> io::Result<()> {
 
 /// Creates the folder of `file` and those above it, durably.
 fn create_folder_of(file: &FilePath) -> io::Result<()> {
-    let missing: Vec<_> = file
-        .ancestors()
-        .skip(1)
-        .take_while(|folder| !folder.exists())
-        .collect();
+    let missing: Vec<_> = file.ancestors().skip(1).take_while(|folder| !folder.exists()).collect();
     if let Some(deepest) = missing.first() {
         std::fs::create_dir_all(deepest)?;
     }
@@ -357,16 +306,8 @@ fn sync_folder_of(_file: &FilePath) -> io::Result<()> {
 fn sweep(root: &FilePath) -> io::Result<()> {
     let mut folders = vec![root.to_owned(), root.join("offsets"), root.join("commits")];
     folders.extend(entries(&root.join("sources"))?);
-    for file in folders
-        .iter()
-        .map(|folder| entries(folder))
-        .collect::<io::Result<Vec<_>>>()?
-        .concat()
-    {
-        let temporary = file
-            .file_name()
-            .and_then(|name| name.to_str())
-            .is_some_and(is_temporary);
+    for file in folders.iter().map(|folder| entries(folder)).collect::<io::Result<Vec<_>>>()?.concat() {
+        let temporary = file.file_name().and_then(|name| name.to_str()).is_some_and(is_temporary);
         if temporary && is_leftover(&file) {
             match std::fs::remove_file(&file) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -380,22 +321,13 @@ fn sweep(root: &FilePath) -> io::Result<()> {
 /// Whether `file` is too old to be still written to.
 fn is_leftover(file: &FilePath) -> bool {
     let modified = file.symlink_metadata().and_then(|metadata| metadata.modified());
-    modified.is_ok_and(|at| {
-        SystemTime::now()
-            .duration_since(at)
-            .is_ok_and(|age| age > LEFTOVER_AGE)
-    })
+    modified.is_ok_and(|at| SystemTime::now().duration_since(at).is_ok_and(|age| age > LEFTOVER_AGE))
 }
 
 fn entries(folder: &FilePath) -> io::Result<Vec<PathBuf>> {
     match std::fs::read_dir(folder) {
         Ok(entries) => entries.map(|entry| entry.map(|entry| entry.path())).collect(),
-        Err(error)
-            if matches!(
-                error.kind(),
-                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-            ) =>
-        {
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
             Ok(Vec::new())
         }
         Err(error) => Err(error),
@@ -412,14 +344,8 @@ fn kind_of(error: &object_store::Error, local: bool) -> ErrorKind {
         E::PermissionDenied { .. } | E::Unauthenticated { .. } | E::NotFound { .. } => ErrorKind::Environment,
         _ => {
             let mut causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
-            let known = causes
-                .find_map(|cause| cause.downcast_ref::<io::Error>())
-                .and_then(io_kind);
-            known.unwrap_or(if local {
-                ErrorKind::Environment
-            } else {
-                ErrorKind::Transient
-            })
+            let known = causes.find_map(|cause| cause.downcast_ref::<io::Error>()).and_then(io_kind);
+            known.unwrap_or(if local { ErrorKind::Environment } else { ErrorKind::Transient })
         }
     }
 }

@@ -22,10 +22,7 @@ use crate::error::ErrorKind;
 
 fn entry(offset: i64) -> OffsetEntry {
     let offsets = vec![Some(format!("{{\"in\":{{\"0\":{offset}}}}}"))];
-    OffsetEntry {
-        metadata: Some(OffsetMetadata::fresh(1)),
-        offsets,
-    }
+    OffsetEntry { metadata: Some(OffsetMetadata::fresh(1)), offsets }
 }
 
 fn open(folder: &FilePath) -> CheckpointStore {
@@ -37,10 +34,8 @@ fn in_memory() -> CheckpointStore {
 }
 
 fn names(folder: &FilePath) -> Vec<String> {
-    let mut names: Vec<_> = fs::read_dir(folder)
-        .unwrap()
-        .map(|file| file.unwrap().file_name().into_string().unwrap())
-        .collect();
+    let mut names: Vec<_> =
+        fs::read_dir(folder).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     names
 }
@@ -51,14 +46,8 @@ fn ids(epochs: impl IntoIterator<Item = EpochId>) -> Vec<u64> {
 
 async fn log(checkpoint: &Checkpoint, epochs: impl IntoIterator<Item = u64>) {
     for epoch in epochs.into_iter().map(EpochId) {
-        checkpoint
-            .put_offsets(epoch, &entry(epoch.0.cast_signed()))
-            .await
-            .unwrap();
-        checkpoint
-            .put_commit(epoch, &CommitEntry::default())
-            .await
-            .unwrap();
+        checkpoint.put_offsets(epoch, &entry(epoch.0.cast_signed())).await.unwrap();
+        checkpoint.put_commit(epoch, &CommitEntry::default()).await.unwrap();
     }
 }
 
@@ -68,25 +57,15 @@ async fn conforms(store: &CheckpointStore) {
     assert_eq!(store.list_ids("offsets").await.unwrap(), [0; 0]);
     store.delete("offsets/0").await.unwrap();
     for id in [10, 9, 0] {
-        assert_eq!(
-            store
-                .create(&format!("offsets/{id}"), Bytes::from("a"))
-                .await
-                .unwrap(),
-            Created::Yes
-        );
+        assert_eq!(store.create(&format!("offsets/{id}"), Bytes::from("a")).await.unwrap(), Created::Yes);
     }
     let theirs = Created::Exists(Bytes::from("a"));
     assert_eq!(store.create("offsets/9", Bytes::from("a")).await.unwrap(), theirs);
     assert_eq!(store.create("offsets/9", Bytes::from("b")).await.unwrap(), theirs);
     assert_eq!(store.read("offsets/9").await.unwrap().unwrap(), "a");
-    for other in [
-        "offsets/.11.crc",
-        "offsets/x",
-        "offsets/007",
-        "offsets/5/x",
-        "offsets/18446744073709551615",
-    ] {
+    for other in
+        ["offsets/.11.crc", "offsets/x", "offsets/007", "offsets/5/x", "offsets/18446744073709551615"]
+    {
         store.create(other, Bytes::new()).await.unwrap();
     }
     assert_eq!(store.list_ids("offsets").await.unwrap(), [0, 9, 10]);
@@ -114,24 +93,12 @@ async fn files_have_sparks_names_and_nothing_is_left_beside_them() {
     assert!(!root.exists(), "reading must not create the folder");
     let id = checkpoint.query_id().await.unwrap();
     log(&checkpoint, [0]).await;
-    checkpoint
-        .put_initial(0, encode_initial("{}").into())
-        .await
-        .unwrap();
+    checkpoint.put_initial(0, encode_initial("{}").into()).await.unwrap();
     assert_eq!(names(&root), ["commits", "metadata", "offsets", "sources"]);
     assert_eq!(names(&root.join("offsets")), ["0"]);
-    assert_eq!(
-        fs::read_to_string(root.join("offsets/0")).unwrap(),
-        entry(0).encode()
-    );
-    assert_eq!(
-        fs::read_to_string(root.join("commits/0")).unwrap(),
-        "v1\n{\"nextBatchWatermarkMs\":0}"
-    );
-    assert_eq!(
-        fs::read_to_string(root.join("metadata")).unwrap(),
-        format!("{{\"id\":\"{id}\"}}")
-    );
+    assert_eq!(fs::read_to_string(root.join("offsets/0")).unwrap(), entry(0).encode());
+    assert_eq!(fs::read_to_string(root.join("commits/0")).unwrap(), "v1\n{\"nextBatchWatermarkMs\":0}");
+    assert_eq!(fs::read_to_string(root.join("metadata")).unwrap(), format!("{{\"id\":\"{id}\"}}"));
     assert_eq!(fs::read(root.join("sources/0/0")).unwrap(), b"\0v1\n{}");
 }
 
@@ -166,18 +133,12 @@ async fn only_old_temporary_files_are_swept() {
         (".5.notes.tmp".to_owned(), old),
         ("6".to_owned(), old),
     ] {
-        fs::File::create(offsets.join(name))
-            .unwrap()
-            .set_modified(modified)
-            .unwrap();
+        fs::File::create(offsets.join(name)).unwrap().set_modified(modified).unwrap();
     }
     let store = open(folder.path());
     assert_eq!(store.list_ids("offsets").await.unwrap(), [6]);
     store.sweep().await.unwrap();
-    assert_eq!(
-        names(&offsets),
-        [format!(".4.{id}.tmp"), ".5.notes.tmp".to_owned(), "6".to_owned()]
-    );
+    assert_eq!(names(&offsets), [format!(".4.{id}.tmp"), ".5.notes.tmp".to_owned(), "6".to_owned()]);
 }
 
 #[tokio::test]
@@ -188,21 +149,11 @@ async fn a_folder_in_the_place_of_an_entry_is_named() {
     assert!(checkpoint.facts().await.unwrap().offsets.is_empty());
     let error = checkpoint.put_offsets(EpochId(5), &entry(5)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Environment);
-    assert!(
-        error.to_string().contains("offsets/5: a folder has its name"),
-        "{error}"
-    );
-    assert_eq!(
-        names(&folder.path().join("offsets")),
-        ["5"],
-        "the temporary file is removed"
-    );
+    assert!(error.to_string().contains("offsets/5: a folder has its name"), "{error}");
+    assert_eq!(names(&folder.path().join("offsets")), ["5"], "the temporary file is removed");
 
     fs::write(folder.path().join("commits"), "a file").unwrap();
-    let error = checkpoint
-        .put_commit(EpochId(5), &CommitEntry::default())
-        .await
-        .unwrap_err();
+    let error = checkpoint.put_commit(EpochId(5), &CommitEntry::default()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Environment);
     assert!(error.to_string().contains("commits/5"), "{error}");
 }
@@ -234,10 +185,7 @@ async fn racing_writers_agree_on_one() {
     let store = open(&folder.path().join("new"));
     let writes = (0..8).map(|writer| store.create("offsets/0", Bytes::from(vec![writer; 3])));
     let created = futures::future::try_join_all(writes).await.unwrap();
-    assert_eq!(
-        created.iter().filter(|created| **created == Created::Yes).count(),
-        1
-    );
+    assert_eq!(created.iter().filter(|created| **created == Created::Yes).count(), 1);
     assert_eq!(names(&folder.path().join("new/offsets")), ["0"]);
 }
 
@@ -246,19 +194,11 @@ async fn facts_hold_what_a_restart_needs_and_carry_damage_as_a_fact() {
     let store = in_memory();
     let checkpoint = Checkpoint::from_store(store.clone());
     let facts = checkpoint.facts().await.unwrap();
-    assert_eq!(
-        decide(&facts, Restart::MicroBatch).unwrap(),
-        Recovery::Fresh {
-            discard: Discard::Nothing
-        }
-    );
+    assert_eq!(decide(&facts, Restart::MicroBatch).unwrap(), Recovery::Fresh { discard: Discard::Nothing });
 
     log(&checkpoint, 0..3).await;
     checkpoint.put_offsets(EpochId(4), &entry(4)).await.unwrap();
-    store
-        .create("offsets/3", Bytes::from("v1\n{\"batch"))
-        .await
-        .unwrap();
+    store.create("offsets/3", Bytes::from("v1\n{\"batch")).await.unwrap();
     let facts = checkpoint.facts().await.unwrap();
     assert_eq!(
         (ids(facts.offsets.clone()), ids(facts.commits.clone())),
@@ -268,14 +208,7 @@ async fn facts_hold_what_a_restart_needs_and_carry_damage_as_a_fact() {
     assert!(matches!(facts.entries.get(&EpochId(3)), Some(Found::Torn(_))));
     let recovery = decide(&facts, Restart::MicroBatch).unwrap();
     let discard = Discard::After(EpochId(2));
-    assert_eq!(
-        recovery,
-        Recovery::Resume {
-            committed: EpochId(2),
-            start: entry(2),
-            discard
-        }
-    );
+    assert_eq!(recovery, Recovery::Resume { committed: EpochId(2), start: entry(2), discard });
     checkpoint.discard(recovery.discard()).await.unwrap();
     assert_eq!(store.list_ids("offsets").await.unwrap(), [0, 1, 2]);
 }
@@ -305,17 +238,9 @@ async fn a_hundred_commits_are_kept() {
         }
     }
     for dir in ["offsets", "commits"] {
-        assert_eq!(
-            store.list_ids(dir).await.unwrap(),
-            (150..250).collect::<Vec<_>>(),
-            "{dir}"
-        );
+        assert_eq!(store.list_ids(dir).await.unwrap(), (150..250).collect::<Vec<_>>(), "{dir}");
     }
-    assert_eq!(
-        faulty.listings.load(Ordering::Relaxed),
-        4,
-        "only the first purge lists, and this test"
-    );
+    assert_eq!(faulty.listings.load(Ordering::Relaxed), 4, "only the first purge lists, and this test");
     assert_eq!(purge_threshold(EpochId(99)), None);
     assert_eq!(purge_threshold(EpochId(100)), Some(EpochId(1)));
 }
@@ -346,10 +271,7 @@ async fn a_write_whose_answer_was_lost_counts() {
 
     let folder = tempfile::tempdir().unwrap();
     let local = object_store::local::LocalFileSystem::new();
-    let faulty = FaultyStore {
-        inner: Arc::new(local),
-        ..FaultyStore::failing(Fault::After)
-    };
+    let faulty = FaultyStore { inner: Arc::new(local), ..FaultyStore::failing(Fault::After) };
     let checkpoint = Checkpoint::from_store(open(folder.path()).over(Arc::new(faulty)));
     log(&checkpoint, [0]).await;
     assert_eq!(names(&folder.path().join("offsets")), ["0"]);
@@ -362,11 +284,7 @@ async fn a_write_that_failed_is_an_error_and_can_be_repeated() {
         let store = CheckpointStore::from_object_store(Arc::clone(&faulty) as _, Path::from("q"));
         let checkpoint = Checkpoint::from_store(store);
         let error = checkpoint.put_offsets(EpochId(0), &entry(0)).await.unwrap_err();
-        let expected = if fault == Fault::Rival {
-            ErrorKind::Fenced
-        } else {
-            ErrorKind::Transient
-        };
+        let expected = if fault == Fault::Rival { ErrorKind::Fenced } else { ErrorKind::Transient };
         assert_eq!(error.kind(), expected);
         assert!(error.to_string().contains("q/offsets/0"), "{error}");
         if fault == Fault::Before {
@@ -385,10 +303,7 @@ async fn a_folder_that_may_not_be_written_is_the_environments_fault() {
     if fs::write(folder.path().join("probe"), "").is_ok() {
         return; // The superuser may write anywhere.
     }
-    let error = Checkpoint::from_store(open(folder.path()))
-        .query_id()
-        .await
-        .unwrap_err();
+    let error = Checkpoint::from_store(open(folder.path())).query_id().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Environment);
 }
 
@@ -426,24 +341,15 @@ impl Default for FaultyStore {
 
 impl FaultyStore {
     fn failing(fault: Fault) -> Self {
-        Self {
-            fault,
-            faults: AtomicUsize::new(usize::MAX),
-            ..Self::default()
-        }
+        Self { fault, faults: AtomicUsize::new(usize::MAX), ..Self::default() }
     }
 
     fn fails(&self) -> bool {
-        self.faults
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1))
-            .is_ok()
+        self.faults.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
     }
 
     fn error() -> object_store::Error {
-        object_store::Error::Generic {
-            store: "FaultyStore",
-            source: "no answer".into(),
-        }
+        object_store::Error::Generic { store: "FaultyStore", source: "no answer".into() }
     }
 }
 

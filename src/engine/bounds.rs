@@ -7,10 +7,7 @@ use crate::epoch::SourceOffsets;
 pub(crate) fn plan_end(start: &SourceOffsets, latest: &SourceOffsets, max: Option<u64>) -> SourceOffsets {
     // A partition that ends before its start is not read backwards.
     let end_of = |partition, from: i64| latest.get(partition).copied().unwrap_or(from).max(from);
-    let backlog: u64 = start
-        .iter()
-        .map(|(p, from)| end_of(p, *from).abs_diff(*from))
-        .sum();
+    let backlog: u64 = start.iter().map(|(p, from)| end_of(p, *from).abs_diff(*from)).sum();
     start
         .iter()
         .map(|(partition, from)| {
@@ -36,30 +33,18 @@ mod tests {
     use crate::epoch::Partition;
 
     fn offsets(offsets: &[i64]) -> SourceOffsets {
-        (0..)
-            .zip(offsets)
-            .map(|(number, offset)| (Partition::new("t", number), *offset))
-            .collect()
+        (0..).zip(offsets).map(|(number, offset)| (Partition::new("t", number), *offset)).collect()
     }
 
     #[test]
     fn without_a_limit_all_that_is_there() {
-        assert_eq!(
-            plan_end(&offsets(&[1, 5]), &offsets(&[9, 5]), None),
-            offsets(&[9, 5])
-        );
-        assert_eq!(
-            plan_end(&offsets(&[1, 5]), &offsets(&[9, 5]), Some(8)),
-            offsets(&[9, 5])
-        );
+        assert_eq!(plan_end(&offsets(&[1, 5]), &offsets(&[9, 5]), None), offsets(&[9, 5]));
+        assert_eq!(plan_end(&offsets(&[1, 5]), &offsets(&[9, 5]), Some(8)), offsets(&[9, 5]));
     }
 
     #[test]
     fn a_limit_is_shared_by_backlog_and_nobody_starves() {
-        assert_eq!(
-            plan_end(&offsets(&[0, 0, 0]), &offsets(&[600, 300, 1]), Some(90)),
-            offsets(&[59, 29, 1])
-        );
+        assert_eq!(plan_end(&offsets(&[0, 0, 0]), &offsets(&[600, 300, 1]), Some(90)), offsets(&[59, 29, 1]));
     }
 
     #[test]

@@ -19,11 +19,7 @@ pub(crate) enum Event {
     /// The answer to [`Effect::Plan`]: where the epoch ends in each partition, or that there is nothing new.
     Planned(Option<Vec<Offset>>),
     /// A partition has reached the epoch's end, and the sink has taken all that came before it.
-    PartitionDone {
-        epoch: EpochId,
-        slot: usize,
-        end: Offset,
-    },
+    PartitionDone { epoch: EpochId, slot: usize, end: Offset },
     /// A step other than [`Step::Run`] is done.
     StepDone { epoch: EpochId, step: Step },
     /// The user wants the query to end.
@@ -36,11 +32,7 @@ pub(crate) enum Effect {
     /// Ask the sources how far the next epoch may go.
     Plan,
     /// Let every partition end the epoch: at `ends`, or (`None`) wherever it is. After the `last` one they stay there.
-    Finish {
-        epoch: EpochId,
-        ends: Option<Vec<Offset>>,
-        last: bool,
-    },
+    Finish { epoch: EpochId, ends: Option<Vec<Offset>>, last: bool },
     /// Commit the epoch in the sink.
     CommitSink(EpochId),
     /// Write `offsets/N`.
@@ -93,24 +85,12 @@ pub(crate) struct Coordinator {
 impl Coordinator {
     /// Begins with epoch `next` over `slots` partitions.
     pub(crate) fn new(policy: Policy, slots: usize, next: EpochId) -> Self {
-        Self {
-            policy,
-            slots,
-            next,
-            epochs: VecDeque::new(),
-            phase: Phase::Running,
-            is_paused: false,
-        }
+        Self { policy, slots, next, epochs: VecDeque::new(), phase: Phase::Running, is_paused: false }
     }
 
     /// Runs an epoch again whose `offsets/N` is there already and whose commit is not.
     pub(crate) fn rerun(&mut self, ends: Vec<Offset>, now: Duration) -> Vec<Effect> {
-        let at = self
-            .policy
-            .order
-            .iter()
-            .position(|step| *step == Step::LogOffsets)
-            .unwrap_or_default();
+        let at = self.policy.order.iter().position(|step| *step == Step::LogOffsets).unwrap_or_default();
         self.begin(Some(ends), now);
         if let Some(epoch) = self.epochs.back_mut() {
             (epoch.at, epoch.is_step_done) = (at, true);
@@ -179,11 +159,7 @@ impl Coordinator {
                 }
                 if moved && self.epochs.len() < self.policy.max_in_flight {
                     let epoch = self.begin(None, now);
-                    effects.push(Effect::Finish {
-                        epoch,
-                        ends: None,
-                        last: false,
-                    });
+                    effects.push(Effect::Finish { epoch, ends: None, last: false });
                     self.advance(effects);
                 }
             }
@@ -219,11 +195,7 @@ impl Coordinator {
                 self.phase = Phase::Stopping;
                 if self.policy.bounds == Bounds::AtTick && moved {
                     let epoch = self.begin(None, now);
-                    effects.push(Effect::Finish {
-                        epoch,
-                        ends: None,
-                        last: true,
-                    });
+                    effects.push(Effect::Finish { epoch, ends: None, last: true });
                     self.advance(effects);
                 } else if self.epochs.is_empty() {
                     self.end(effects);
@@ -235,20 +207,10 @@ impl Coordinator {
     fn begin(&mut self, ends: Option<Vec<Offset>>, now: Duration) -> EpochId {
         let id = self.next;
         self.next = id.next();
-        let ends = ends.map_or_else(
-            || vec![None; self.slots],
-            |ends| ends.into_iter().map(Some).collect(),
-        );
+        let ends = ends.map_or_else(|| vec![None; self.slots], |ends| ends.into_iter().map(Some).collect());
         // Without partitions there is nothing to wait for.
         let is_step_done = self.slots == 0 && self.policy.order.first() == Some(&Step::Run);
-        self.epochs.push_back(Epoch {
-            id,
-            at: 0,
-            is_step_done,
-            ends,
-            running: self.slots,
-            begun: now,
-        });
+        self.epochs.push_back(Epoch { id, at: 0, is_step_done, ends, running: self.slots, begun: now });
         id
     }
 
@@ -303,16 +265,9 @@ fn known_ends(epoch: &Epoch) -> Vec<Offset> {
 
 fn enter(epoch: &Epoch, step: Step) -> Effect {
     match step {
-        Step::Run => Effect::Finish {
-            epoch: epoch.id,
-            ends: Some(known_ends(epoch)),
-            last: false,
-        },
+        Step::Run => Effect::Finish { epoch: epoch.id, ends: Some(known_ends(epoch)), last: false },
         Step::CommitSink => Effect::CommitSink(epoch.id),
-        Step::LogOffsets => Effect::LogOffsets {
-            epoch: epoch.id,
-            ends: known_ends(epoch),
-        },
+        Step::LogOffsets => Effect::LogOffsets { epoch: epoch.id, ends: known_ends(epoch) },
         Step::LogCommit => Effect::LogCommit(epoch.id),
     }
 }

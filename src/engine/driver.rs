@@ -55,20 +55,10 @@ struct SlotState {
 /// Something that went on in the background and is done.
 enum Done {
     Event(Event),
-    Taken {
-        sealed: SealedEnd,
-        message: CommitMessage,
-    },
-    Planned {
-        latest: Cut,
-    },
-    Available {
-        target: Cut,
-        answer: oneshot::Sender<Result<()>>,
-    },
-    Partitions {
-        latest: Cut,
-    },
+    Taken { sealed: SealedEnd, message: CommitMessage },
+    Planned { latest: Cut },
+    Available { target: Cut, answer: oneshot::Sender<Result<()>> },
+    Partitions { latest: Cut },
     Purged,
     Nothing,
 }
@@ -129,14 +119,7 @@ impl<'a> Driver<'a> {
             let (source, partition) = (pipeline.source, pipeline.partition.clone());
             let flow = Arc::clone(&pipeline.flow);
             let at = flow.position();
-            slots.push(SlotState {
-                source,
-                partition,
-                flow,
-                commands,
-                sealed: at,
-                committed: at,
-            });
+            slots.push(SlotState { source, partition, flow, commands, sealed: at, committed: at });
             let writer = spec.sink.writer(slot)?;
             tasks.spawn(PipelineTask::new(slot, pipeline, writer, commanded, report.clone(), is_open).run());
         }
@@ -175,8 +158,7 @@ impl<'a> Driver<'a> {
         self.shared.set_status("Running", false, true);
         if let Some(end) = self.rerun.take() {
             let ends = self.by_slot(&end);
-            self.reports
-                .begin(self.coordinator.next_epoch(), self.sources.len(), None);
+            self.reports.begin(self.coordinator.next_epoch(), self.sources.len(), None);
             let effects = self.coordinator.rerun(ends, self.started.elapsed());
             self.perform(effects)?;
         }
@@ -235,34 +217,19 @@ impl<'a> Driver<'a> {
     }
 
     fn on_sealed(&mut self, sealed: Sealed) {
-        let Sealed {
-            slot,
-            epoch,
-            end,
-            rows_in,
-            rows_out,
-            taken,
-        } = sealed;
+        let Sealed { slot, epoch, end, rows_in, rows_out, taken } = sealed;
         if let Some(state) = self.slots.get_mut(slot) {
             state.sealed = end;
             self.reports.add_rows(epoch, state.source, rows_in, rows_out);
         }
         let sealed = SealedEnd { slot, epoch, end };
-        self.background.push(Box::pin(async move {
-            Ok(Done::Taken {
-                sealed,
-                message: taken.await?,
-            })
-        }));
+        self.background.push(Box::pin(async move { Ok(Done::Taken { sealed, message: taken.await? }) }));
     }
 
     fn on_done(&mut self, done: Done) -> Result<()> {
         match done {
             Done::Event(event) => self.event(event),
-            Done::Taken {
-                sealed: SealedEnd { slot, epoch, end },
-                message,
-            } => {
+            Done::Taken { sealed: SealedEnd { slot, epoch, end }, message } => {
                 self.messages.entry(epoch).or_default().push((slot, message));
                 self.event(Event::PartitionDone { epoch, slot, end })
             }
@@ -296,30 +263,21 @@ impl<'a> Driver<'a> {
         }
         let limited = policy(self.spec.trigger).until != Until::OneEpoch;
         let start = self.cut(|slot| slot.committed);
-        let ends = self
-            .sources
-            .iter()
-            .zip(start.iter().zip(&latest))
-            .map(|(source, (start, latest))| {
-                plan_end(start, latest, source.max_records_per_batch().filter(|_| limited))
-            });
+        let ends = self.sources.iter().zip(start.iter().zip(&latest)).map(|(source, (start, latest))| {
+            plan_end(start, latest, source.max_records_per_batch().filter(|_| limited))
+        });
         let ends: Cut = ends.collect();
         if policy(self.spec.trigger).until == Until::CaughtUp {
             self.available.get_or_insert_with(|| latest.clone());
         }
         let is_new = ends != start;
         self.shared.set_status(
-            if is_new {
-                "Processing new data"
-            } else {
-                "Waiting for data to arrive"
-            },
+            if is_new { "Processing new data" } else { "Waiting for data to arrive" },
             is_new,
             is_new,
         );
         if is_new {
-            self.reports
-                .begin(self.coordinator.next_epoch(), self.sources.len(), Some(latest));
+            self.reports.begin(self.coordinator.next_epoch(), self.sources.len(), Some(latest));
         }
         let ends = is_new.then(|| self.by_slot(&ends));
         self.event(Event::Planned(ends))
@@ -331,9 +289,7 @@ impl<'a> Driver<'a> {
     }
 
     fn perform(&mut self, effects: Vec<Effect>) -> Result<()> {
-        effects
-            .into_iter()
-            .try_for_each(|effect| self.perform_one(effect))
+        effects.into_iter().try_for_each(|effect| self.perform_one(effect))
     }
 
     fn perform_one(&mut self, effect: Effect) -> Result<()> {
@@ -346,14 +302,7 @@ impl<'a> Driver<'a> {
                 self.step_began.insert(epoch, Instant::now());
                 let ends = ends.unwrap_or_default();
                 for number in 0..self.slots.len() {
-                    self.command(
-                        number,
-                        Command::Finish {
-                            epoch,
-                            end: ends.get(number).copied(),
-                            last,
-                        },
-                    )?;
+                    self.command(number, Command::Finish { epoch, end: ends.get(number).copied(), last })?;
                 }
             }
             Effect::CommitSink(epoch) => self.commit_sink(epoch),
@@ -433,10 +382,7 @@ impl<'a> Driver<'a> {
         let sink = Arc::clone(&self.spec.sink);
         self.spawn(async move {
             sink.commit(epoch, messages).await?;
-            Ok(Done::Event(Event::StepDone {
-                epoch,
-                step: Step::CommitSink,
-            }))
+            Ok(Done::Event(Event::StepDone { epoch, step: Step::CommitSink }))
         });
     }
 
@@ -446,25 +392,13 @@ impl<'a> Driver<'a> {
         let metadata = OffsetMetadata::following(self.metadata.as_ref(), now);
         self.metadata = Some(metadata.clone());
         let cut = self.cut_of(ends);
-        let offsets = self
-            .sources
-            .iter()
-            .zip(&cut)
-            .map(|(source, offsets)| Some(source.encode_offsets(offsets)));
-        let entry = OffsetEntry {
-            metadata: Some(metadata),
-            offsets: offsets.collect(),
-        };
+        let offsets =
+            self.sources.iter().zip(&cut).map(|(source, offsets)| Some(source.encode_offsets(offsets)));
+        let entry = OffsetEntry { metadata: Some(metadata), offsets: offsets.collect() };
         let log = Arc::clone(&self.spec.checkpoint);
         self.spawn(async move {
-            while_transient(&format!("writing offsets/{epoch}"), || {
-                log.put_offsets(epoch, &entry)
-            })
-            .await?;
-            Ok(Done::Event(Event::StepDone {
-                epoch,
-                step: Step::LogOffsets,
-            }))
+            while_transient(&format!("writing offsets/{epoch}"), || log.put_offsets(epoch, &entry)).await?;
+            Ok(Done::Event(Event::StepDone { epoch, step: Step::LogOffsets }))
         });
     }
 
@@ -472,23 +406,12 @@ impl<'a> Driver<'a> {
         if let Some(began) = self.step_began.insert(epoch, Instant::now()) {
             self.reports.add_duration(epoch, "walCommit", began);
         }
-        let watermark = self
-            .metadata
-            .as_ref()
-            .map_or(0, |metadata| metadata.batch_watermark_ms);
-        let entry = CommitEntry {
-            next_batch_watermark_ms: watermark,
-        };
+        let watermark = self.metadata.as_ref().map_or(0, |metadata| metadata.batch_watermark_ms);
+        let entry = CommitEntry { next_batch_watermark_ms: watermark };
         let log = Arc::clone(&self.spec.checkpoint);
         self.spawn(async move {
-            while_transient(&format!("writing commits/{epoch}"), || {
-                log.put_commit(epoch, &entry)
-            })
-            .await?;
-            Ok(Done::Event(Event::StepDone {
-                epoch,
-                step: Step::LogCommit,
-            }))
+            while_transient(&format!("writing commits/{epoch}"), || log.put_commit(epoch, &entry)).await?;
+            Ok(Done::Event(Event::StepDone { epoch, step: Step::LogCommit }))
         });
     }
 
@@ -501,14 +424,7 @@ impl<'a> Driver<'a> {
             slot.committed = *end;
         }
         let end = self.cut(|slot| slot.committed);
-        self.reports.publish(
-            epoch,
-            self.shared,
-            &self.sources,
-            self.spec.sink.as_ref(),
-            &start,
-            &end,
-        );
+        self.reports.publish(epoch, self.shared, &self.sources, self.spec.sink.as_ref(), &start, &end);
         self.ticker.on_committed();
         self.answer_waiters();
         self.purge(epoch);
@@ -531,12 +447,8 @@ impl<'a> Driver<'a> {
 
     fn answer_waiters(&mut self) {
         let slots = &self.slots;
-        let is_reached = |target: &[Offset]| {
-            slots
-                .iter()
-                .zip(target)
-                .all(|(slot, target)| slot.committed >= *target)
-        };
+        let is_reached =
+            |target: &[Offset]| slots.iter().zip(target).all(|(slot, target)| slot.committed >= *target);
         for (_, answer) in self.waiters.extract_if(.., |(target, _)| is_reached(target)) {
             let _ = answer.send(Ok(()));
         }
@@ -555,11 +467,8 @@ impl<'a> Driver<'a> {
     }
 
     fn has_other_partitions(&self, latest: &Cut) -> bool {
-        let read: BTreeSet<(usize, &Partition)> = self
-            .slots
-            .iter()
-            .map(|slot| (slot.source, &slot.partition))
-            .collect();
+        let read: BTreeSet<(usize, &Partition)> =
+            self.slots.iter().map(|slot| (slot.source, &slot.partition)).collect();
         let there: BTreeSet<(usize, &Partition)> = latest
             .iter()
             .enumerate()
@@ -590,15 +499,9 @@ impl<'a> Driver<'a> {
 
     /// The reverse of `cut_of`; a partition that is not in `cut` stays where it is.
     fn by_slot(&self, cut: &Cut) -> Vec<Offset> {
-        let at = |slot: &SlotState| {
-            cut.get(slot.source)
-                .and_then(|offsets| offsets.get(&slot.partition))
-                .copied()
-        };
-        self.slots
-            .iter()
-            .map(|slot| at(slot).unwrap_or(slot.committed))
-            .collect()
+        let at =
+            |slot: &SlotState| cut.get(slot.source).and_then(|offsets| offsets.get(&slot.partition)).copied();
+        self.slots.iter().map(|slot| at(slot).unwrap_or(slot.committed)).collect()
     }
 }
 

@@ -51,17 +51,15 @@ pub(crate) async fn start(handle: &Handle, spec: QuerySpec) -> Result<StreamingQ
         let open = OpenQuery::new(&spec).await?;
         Ok::<_, Error>((id, spec, open))
     });
-    let (id, spec, open) = opening
-        .await
-        .map_err(|e| Error::internal("starting the query ended early").with_source(e))??;
+    let (id, spec, open) =
+        opening.await.map_err(|e| Error::internal("starting the query ended early").with_source(e))??;
     let shared = QueryShared::new(id, uuid::Uuid::new_v4(), spec.name.clone());
     let (requests, requested) = mpsc::channel(16);
     let query = StreamingQuery::new(Arc::clone(&shared), requests);
     let driven = handle.spawn(drive(spec, open, Arc::clone(&shared), requested));
     handle.spawn(async move {
-        let outcome = driven
-            .await
-            .unwrap_or_else(|e| Err(Error::internal("the query's task panicked").with_source(e)));
+        let outcome =
+            driven.await.unwrap_or_else(|e| Err(Error::internal("the query's task panicked").with_source(e)));
         shared.finish(outcome);
     });
     Ok(query)

@@ -29,34 +29,19 @@ pub(super) struct OpenQuery {
 impl OpenQuery {
     pub(super) async fn new(spec: &QuerySpec) -> Result<Self> {
         let planned = pipeline::sources(&spec.planned.physical)?;
-        let sources: Vec<Arc<dyn Source>> = planned
-            .iter()
-            .map(|planned| Arc::clone(&planned.source))
-            .collect();
+        let sources: Vec<Arc<dyn Source>> =
+            planned.iter().map(|planned| Arc::clone(&planned.source)).collect();
         let bounded = !matches!(spec.trigger, Trigger::Continuous(_));
         let place = Place::find(spec, &sources, bounded).await?;
         let mut readers = Vec::with_capacity(planned.len());
         for (planned, start) in planned.iter().zip(&place.start) {
-            let request = ReadRequest {
-                start: start.clone(),
-                projection: planned.projection.clone(),
-                bounded,
-            };
+            let request =
+                ReadRequest { start: start.clone(), projection: planned.projection.clone(), bounded };
             readers.push(planned.source.open(request).await?);
         }
         let pipelines = pipeline::open(&spec.planned.physical, readers, &spec.context)?;
-        let Place {
-            next,
-            rerun,
-            metadata,
-        } = place;
-        Ok(Self {
-            sources,
-            pipelines,
-            next,
-            rerun,
-            metadata,
-        })
+        let Place { next, rerun, metadata, .. } = place;
+        Ok(Self { sources, pipelines, next, rerun, metadata })
     }
 }
 
@@ -71,41 +56,21 @@ struct Place {
 impl Place {
     async fn find(spec: &QuerySpec, sources: &[Arc<dyn Source>], bounded: bool) -> Result<Self> {
         let log = &spec.checkpoint;
-        let restart = if bounded {
-            Restart::MicroBatch
-        } else {
-            Restart::Continuous
-        };
+        let restart = if bounded { Restart::MicroBatch } else { Restart::Continuous };
         let recovery = decide(&log.facts().await?, restart)?;
         log.discard(recovery.discard()).await?;
         let next = recovery.first_epoch();
         match recovery {
             Recovery::Fresh { .. } => {
                 let start = initial_offsets(spec, sources).await?;
-                Ok(Self {
-                    next,
-                    start,
-                    rerun: None,
-                    metadata: None,
-                })
+                Ok(Self { next, start, rerun: None, metadata: None })
             }
-            Recovery::Resume {
-                committed,
-                start: entry,
-                ..
-            } => {
+            Recovery::Resume { committed, start: entry, .. } => {
                 let start = resumed(&entry, sources).await?;
                 tracing::info!("going on after epoch {committed} of {}", log.location());
-                Ok(Self {
-                    next,
-                    start,
-                    rerun: None,
-                    metadata: entry.metadata,
-                })
+                Ok(Self { next, start, rerun: None, metadata: entry.metadata })
             }
-            Recovery::Rerun {
-                epoch, start, end, ..
-            } => {
+            Recovery::Rerun { epoch, start, end, .. } => {
                 let start = match start {
                     Some(entry) => resumed(&entry, sources).await?,
                     None => initial_offsets(spec, sources).await?,
@@ -114,19 +79,8 @@ impl Place {
                 tracing::info!(
                     "epoch {epoch} was planned and not committed; running it again with the same bounds"
                 );
-                let rerun = Some(
-                    start
-                        .iter()
-                        .zip(ends)
-                        .map(|(start, end)| within(start, &end))
-                        .collect(),
-                );
-                Ok(Self {
-                    next,
-                    start,
-                    rerun,
-                    metadata: end.metadata,
-                })
+                let rerun = Some(start.iter().zip(ends).map(|(start, end)| within(start, &end)).collect());
+                Ok(Self { next, start, rerun, metadata: end.metadata })
             }
         }
     }
@@ -135,10 +89,7 @@ impl Place {
 /// The planned end for exactly the partitions that are read: one that came since ends where it starts.
 fn within(start: &SourceOffsets, end: &SourceOffsets) -> SourceOffsets {
     let end_of = |partition, from: i64| end.get(partition).copied().unwrap_or(from).max(from);
-    start
-        .iter()
-        .map(|(partition, from)| (partition.clone(), end_of(partition, *from)))
-        .collect()
+    start.iter().map(|(partition, from)| (partition.clone(), end_of(partition, *from))).collect()
 }
 
 async fn resumed(entry: &OffsetEntry, sources: &[Arc<dyn Source>]) -> Result<Cut> {

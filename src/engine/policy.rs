@@ -51,11 +51,7 @@ pub(crate) struct Policy {
 pub(crate) fn policy(trigger: Trigger) -> Policy {
     let continuous = matches!(trigger, Trigger::Continuous(_));
     Policy {
-        bounds: if continuous {
-            Bounds::AtTick
-        } else {
-            Bounds::Planned
-        },
+        bounds: if continuous { Bounds::AtTick } else { Bounds::Planned },
         order: if continuous {
             [Step::Run, Step::CommitSink, Step::LogOffsets, Step::LogCommit]
         } else {

@@ -32,11 +32,7 @@ struct EpochReport {
 impl EpochReports {
     pub(super) fn new() -> Self {
         let now = Instant::now();
-        Self {
-            open: VecDeque::new(),
-            last_commit: now,
-            began: (Utc::now(), now),
-        }
+        Self { open: VecDeque::new(), last_commit: now, began: (Utc::now(), now) }
     }
 
     /// The bounds of `epoch` are decided. `latest`: the ends of the sources, if they were asked.
@@ -47,14 +43,7 @@ impl EpochReports {
         let (rows_out, durations) = (0, BTreeMap::new());
         self.open.push_back((
             epoch,
-            EpochReport {
-                timestamp,
-                begun,
-                rows_in: vec![0; sources],
-                rows_out,
-                durations,
-                latest,
-            },
+            EpochReport { timestamp, begun, rows_in: vec![0; sources], rows_out, durations, latest },
         ));
     }
 
@@ -80,10 +69,7 @@ impl EpochReports {
     }
 
     fn report(&mut self, epoch: EpochId) -> Option<&mut EpochReport> {
-        self.open
-            .iter_mut()
-            .find(|(id, _)| *id == epoch)
-            .map(|(_, report)| report)
+        self.open.iter_mut().find(|(id, _)| *id == epoch).map(|(_, report)| report)
     }
 
     /// The epoch is committed: publishes its progress.
@@ -107,11 +93,7 @@ impl EpochReports {
         self.last_commit = Instant::now();
         report.durations.insert("triggerExecution", millis(own));
         let total: u64 = report.rows_in.iter().sum();
-        let per_source = sources
-            .iter()
-            .zip(&report.rows_in)
-            .zip(start.iter().zip(end))
-            .enumerate();
+        let per_source = sources.iter().zip(&report.rows_in).zip(start.iter().zip(end)).enumerate();
         let sources = per_source.map(|(number, ((source, rows), (start, end)))| SourceProgress {
             description: source.description(),
             start_offset: source.encode_offsets(start),
@@ -138,10 +120,7 @@ impl EpochReports {
             duration_ms: report.durations,
             state_operators: Vec::new(),
             sources: sources.collect(),
-            sink: SinkProgress {
-                description: sink.description(),
-                num_output_rows: report.rows_out,
-            },
+            sink: SinkProgress { description: sink.description(), num_output_rows: report.rows_out },
         });
     }
 }

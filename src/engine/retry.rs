@@ -39,11 +39,7 @@ mod tests {
         let attempts = Cell::new(0);
         let outcome = while_transient("writing", || {
             attempts.set(attempts.get() + 1);
-            let kind = if attempts.get() < 4 {
-                ErrorKind::Transient
-            } else {
-                ErrorKind::Fenced
-            };
+            let kind = if attempts.get() < 4 { ErrorKind::Transient } else { ErrorKind::Fenced };
             async move { Err::<(), _>(Error::new(kind, "no")) }
         });
         assert_eq!(outcome.await.unwrap_err().kind(), ErrorKind::Fenced);

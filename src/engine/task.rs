@@ -144,20 +144,13 @@ impl PipelineTask {
         };
         self.rows_in_before = rows_in;
         self.set_idle_end();
-        self.sealed
-            .send(sealed)
-            .await
-            .map_err(|_| Error::internal("the query's driver is gone"))
+        self.sealed.send(sealed).await.map_err(|_| Error::internal("the query's driver is gone"))
     }
 
     /// How far to read while no epoch is being ended.
     fn set_idle_end(&self) {
         let flow = &self.pipeline.flow;
-        flow.set_end(if self.is_open && !self.is_paused {
-            Offset::MAX
-        } else {
-            flow.position()
-        });
+        flow.set_end(if self.is_open && !self.is_paused { Offset::MAX } else { flow.position() });
     }
 }
 
@@ -170,10 +163,9 @@ fn poll_step(pipeline: &mut Pipeline, is_finishing: bool, cx: &mut Context<'_>) 
                 Error::from(error).context(format!("{partition}, in the records before offset {at}"))
             }))
         }
-        Poll::Ready(None) => Poll::Ready(Err(Error::internal(format!(
-            "the stream of {} has ended",
-            pipeline.partition
-        )))),
+        Poll::Ready(None) => {
+            Poll::Ready(Err(Error::internal(format!("the stream of {} has ended", pipeline.partition))))
+        }
         Poll::Pending if is_finishing && pipeline.flow.is_drained() => Poll::Ready(Ok(Step::Drained)),
         Poll::Pending => Poll::Pending,
     }

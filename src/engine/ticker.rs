@@ -22,10 +22,7 @@ impl Ticker {
             Trigger::Continuous(interval) => interval,
             Trigger::ProcessingTime(_) | Trigger::AvailableNow | Trigger::Once => Duration::ZERO,
         };
-        Self {
-            trigger,
-            next: Instant::now() + first,
-        }
+        Self { trigger, next: Instant::now() + first }
     }
 
     /// Resolves when the trigger fires, and sets the time after.
@@ -49,9 +46,7 @@ impl Ticker {
 
 /// Time to the next multiple of `interval` since 1970, as Spark aligns its batches.
 fn until_aligned(interval: Duration) -> Duration {
-    let since_epoch = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap_or_default();
+    let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     let into_interval = since_epoch.as_nanos() % interval.as_nanos().max(1);
     interval - Duration::from_nanos(u64::try_from(into_interval).unwrap_or_default())
 }

@@ -74,11 +74,8 @@ const COMMON_DEFAULTS: &[(&str, &str)] = &[
     ("enable.metrics.push", "false"),
 ];
 /// What the engine needs to be so, whatever the user sets.
-const CONSUMER_FIXED: &[(&str, &str)] = &[
-    ("enable.auto.commit", "false"),
-    ("enable.auto.offset.store", "false"),
-    ("auto.offset.reset", "error"),
-];
+const CONSUMER_FIXED: &[(&str, &str)] =
+    &[("enable.auto.commit", "false"), ("enable.auto.offset.store", "false"), ("auto.offset.reset", "error")];
 
 /// Java client settings with another name in librdkafka.
 const TRANSLATED: &[(&str, &str)] = &[
@@ -95,23 +92,11 @@ const TRANSLATED: &[(&str, &str)] = &[
 
 /// Java client settings that librdkafka expresses otherwise, and how.
 const UNTRANSLATABLE: &[(&str, &str)] = &[
-    (
-        "sasl.jaas.config",
-        "set kafka.sasl.username and kafka.sasl.password",
-    ),
-    (
-        "ssl.truststore.location",
-        "set kafka.ssl.ca.location to a PEM file",
-    ),
-    (
-        "ssl.truststore.password",
-        "a PEM file in kafka.ssl.ca.location needs no password",
-    ),
+    ("sasl.jaas.config", "set kafka.sasl.username and kafka.sasl.password"),
+    ("ssl.truststore.location", "set kafka.ssl.ca.location to a PEM file"),
+    ("ssl.truststore.password", "a PEM file in kafka.ssl.ca.location needs no password"),
     ("ssl.truststore.type", "set kafka.ssl.ca.location to a PEM file"),
-    (
-        "max.poll.records",
-        "batches take what has arrived; there is nothing to set",
-    ),
+    ("max.poll.records", "batches take what has arrived; there is nothing to set"),
     ("buffer.memory", "set kafka.queue.buffering.max.kbytes"),
     (
         "max.block.ms",
@@ -147,29 +132,20 @@ fn forbidden(role: Role, name: &str) -> Option<&'static str> {
 pub(crate) fn client_config(options: &Options, role: Role) -> Result<ClientConfig> {
     let mut config = ClientConfig::new();
     config.set_log_level(RDKafkaLogLevel::Warning);
-    let defaults = if role == Role::Consumer {
-        CONSUMER_DEFAULTS
-    } else {
-        PRODUCER_DEFAULTS
-    };
+    let defaults = if role == Role::Consumer { CONSUMER_DEFAULTS } else { PRODUCER_DEFAULTS };
     for (name, value) in COMMON_DEFAULTS.iter().chain(defaults) {
         config.set(*name, *value);
     }
     for (name, value) in options.with_prefix(PREFIX) {
         if let Some(reason) = forbidden(role, name) {
-            return Err(Error::usage(format!(
-                "option 'kafka.{name}' is not supported: {reason}"
-            )));
+            return Err(Error::usage(format!("option 'kafka.{name}' is not supported: {reason}")));
         }
         if let Some((_, remedy)) = UNTRANSLATABLE.iter().find(|(java, _)| *java == name) {
             return Err(Error::usage(format!(
                 "option 'kafka.{name}' is a setting of the Java client: {remedy}"
             )));
         }
-        let name = TRANSLATED
-            .iter()
-            .find(|(java, _)| *java == name)
-            .map_or(name, |(_, ours)| ours);
+        let name = TRANSLATED.iter().find(|(java, _)| *java == name).map_or(name, |(_, ours)| ours);
         if name == "acks" || name == "linger.ms" || name == "max.in.flight.requests.per.connection" {
             relax_idempotence(&mut config, options, name, value);
         }
@@ -180,10 +156,7 @@ pub(crate) fn client_config(options: &Options, role: Role) -> Result<ClientConfi
             config.set(*name, *value);
         }
     }
-    if config
-        .get("bootstrap.servers")
-        .is_none_or(|servers| servers.trim().is_empty())
-    {
+    if config.get("bootstrap.servers").is_none_or(|servers| servers.trim().is_empty()) {
         return Err(Error::usage(
             "option 'kafka.bootstrap.servers' is missing; give the brokers as host:port, separated by commas",
         ));
@@ -192,15 +165,10 @@ pub(crate) fn client_config(options: &Options, role: Role) -> Result<ClientConfi
         .get("security.protocol")
         .is_some_and(|protocol| protocol.chars().any(|c| c.is_ascii_uppercase()))
     {
-        let lower = config
-            .get("security.protocol")
-            .unwrap_or_default()
-            .to_ascii_lowercase();
+        let lower = config.get("security.protocol").unwrap_or_default().to_ascii_lowercase();
         config.set("security.protocol", lower);
     }
-    config
-        .create_native_config()
-        .map_err(|error| refused_by_librdkafka(&error))?;
+    config.create_native_config().map_err(|error| refused_by_librdkafka(&error))?;
     Ok(config)
 }
 
@@ -225,16 +193,10 @@ fn refused_by_librdkafka(error: &KafkaError) -> Error {
                     "option 'kafka.{name}' is not a setting of librdkafka; see its CONFIGURATION.md for the names"
                 ))
             } else {
-                invalid(
-                    &format!("kafka.{name}"),
-                    value,
-                    &format!("what librdkafka accepts ({reason})"),
-                )
+                invalid(&format!("kafka.{name}"), value, &format!("what librdkafka accepts ({reason})"))
             }
         }
-        other => Error::usage(format!(
-            "the kafka.* options are not accepted by librdkafka: {other}"
-        )),
+        other => Error::usage(format!("the kafka.* options are not accepted by librdkafka: {other}")),
     }
 }
 
@@ -243,11 +205,7 @@ mod tests {
     use super::*;
 
     fn options(extra: &[(&str, &str)]) -> Options {
-        [("kafka.bootstrap.servers", "127.0.0.1:9092")]
-            .iter()
-            .chain(extra)
-            .map(|(n, v)| (*n, *v))
-            .collect()
+        [("kafka.bootstrap.servers", "127.0.0.1:9092")].iter().chain(extra).map(|(n, v)| (*n, *v)).collect()
     }
 
     #[test]
@@ -271,31 +229,16 @@ mod tests {
     #[test]
     fn what_cannot_be_set_is_refused_with_the_remedy() {
         for (role, name, value, hint) in [
-            (
-                Role::Consumer,
-                "kafka.auto.offset.reset",
-                "latest",
-                "startingOffsets",
-            ),
+            (Role::Consumer, "kafka.auto.offset.reset", "latest", "startingOffsets"),
             (Role::Consumer, "kafka.key.deserializer", "x", "binary"),
             (Role::Producer, "kafka.value.serializer", "x", "SQL"),
-            (
-                Role::Producer,
-                "kafka.sasl.jaas.config",
-                "user=me password=hunter2",
-                "kafka.sasl.username",
-            ),
+            (Role::Producer, "kafka.sasl.jaas.config", "user=me password=hunter2", "kafka.sasl.username"),
             (Role::Consumer, "kafka.no.such.thing", "1", "CONFIGURATION.md"),
             (Role::Producer, "kafka.linger.ms", "soon", "kafka.linger.ms"),
             (Role::Producer, "kafka.transactional.id", "me", "exactly-once"),
         ] {
-            let error = client_config(&options(&[(name, value)]), role)
-                .unwrap_err()
-                .to_string();
-            assert!(
-                error.contains(name) && error.contains(hint) && !error.contains("hunter2"),
-                "{error}"
-            );
+            let error = client_config(&options(&[(name, value)]), role).unwrap_err().to_string();
+            assert!(error.contains(name) && error.contains(hint) && !error.contains("hunter2"), "{error}");
         }
         assert!(
             client_config(&Options::new(), Role::Consumer)

@@ -73,9 +73,7 @@ impl PartitionedConsumer {
             list.add_partition_offset(&partition.topic, partition.number, KafkaOffset::Offset(*offset))
                 .map_err(|e| kafka_error(&format!("cannot start {partition} at offset {offset}"), e))?;
         }
-        self.inner
-            .assign(&list)
-            .map_err(|e| kafka_error("cannot assign partitions", e))?;
+        self.inner.assign(&list).map_err(|e| kafka_error("cannot assign partitions", e))?;
         Ok(queues)
     }
 }
@@ -90,9 +88,7 @@ fn serve_events(consumer: Arc<LoggingConsumer>) -> Result<()> {
             }
         }
     };
-    let spawned = std::thread::Builder::new()
-        .name("kafka-events".into())
-        .spawn(serve);
+    let spawned = std::thread::Builder::new().name("kafka-events".into()).spawn(serve);
     spawned.map(drop).map_err(|e| {
         Error::new(ErrorKind::Environment, "cannot start a thread for Kafka's events").with_source(e)
     })
@@ -122,20 +118,14 @@ impl PartitionQueue {
             )
         };
         if queue.is_null() {
-            return Err(Error::internal(format!(
-                "librdkafka gave no queue for {partition}"
-            )));
+            return Err(Error::internal(format!("librdkafka gave no queue for {partition}")));
         }
         // SAFETY: the queue is live; the waker outlives the callback, which `drop` disables before it releases both.
         unsafe {
             ffi::rd_kafka_queue_forward(queue, ptr::null_mut());
             ffi::rd_kafka_queue_cb_event_enable(queue, Some(wake), Arc::as_ptr(&waker).cast_mut().cast());
         }
-        Ok(Self {
-            queue,
-            waker,
-            consumer,
-        })
+        Ok(Self { queue, waker, consumer })
     }
 
     /// Moves what has been fetched, up to `max` messages or a few megabytes, to the end of `batch`. Does not wait; if
@@ -158,17 +148,12 @@ impl PartitionQueue {
             // SAFETY: `wanted` slots are reserved behind `from`; librdkafka writes at most that many and says how many.
             let got = unsafe {
                 let slots = batch.0.as_mut_ptr().add(from);
-                let got = ffi::rd_kafka_consume_batch_queue(self.queue, 0, slots, wanted)
-                    .max(0)
-                    .unsigned_abs();
+                let got =
+                    ffi::rd_kafka_consume_batch_queue(self.queue, 0, slots, wanted).max(0).unsigned_abs();
                 batch.0.set_len(from + got);
                 got
             };
-            bytes += batch
-                .iter()
-                .skip(from)
-                .map(|m| m.value().map_or(0, <[u8]>::len))
-                .sum::<usize>();
+            bytes += batch.iter().skip(from).map(|m| m.value().map_or(0, <[u8]>::len)).sum::<usize>();
             if got < wanted {
                 break;
             }
@@ -181,12 +166,9 @@ impl PartitionQueue {
         let partition = partition.clone();
         tokio::task::spawn_blocking(move || {
             let timeout = Duration::from_secs(30);
-            if let Err(error) = consumer.seek(
-                &partition.topic,
-                partition.number,
-                KafkaOffset::Beginning,
-                timeout,
-            ) {
+            if let Err(error) =
+                consumer.seek(&partition.topic, partition.number, KafkaOffset::Beginning, timeout)
+            {
                 tracing::warn!(target: "epochflow::kafka", "cannot go to the beginning of {partition}: {error}");
             }
         });

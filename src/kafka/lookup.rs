@@ -55,11 +55,7 @@ impl LookUp {
             .create_with_context(LoggingContext)
             .map_err(|e| kafka_error("cannot create a consumer", e))?;
         let brokers = config.get("bootstrap.servers").unwrap_or_default().to_owned();
-        Ok(Self {
-            consumer: Arc::new(consumer),
-            brokers,
-            patience,
-        })
+        Ok(Self { consumer: Arc::new(consumer), brokers, patience })
     }
 
     /// The partitions of `subscription` as they are now.
@@ -123,21 +119,13 @@ impl LookUp {
                 .map_err(|e| this.unanswered("offsets", e))?;
             let mut offsets = Vec::with_capacity(points.len());
             for (partition, _) in &points {
-                let element = answer
-                    .find_partition(&partition.topic, partition.number)
-                    .ok_or_else(|| {
-                        Error::new(
-                            ErrorKind::Transient,
-                            format!("no broker told the offset of {partition}"),
-                        )
-                    })?;
+                let element = answer.find_partition(&partition.topic, partition.number).ok_or_else(|| {
+                    Error::new(ErrorKind::Transient, format!("no broker told the offset of {partition}"))
+                })?;
                 element
                     .error()
                     .map_err(|e| kafka_error(&format!("cannot look up the offset of {partition}"), e))?;
-                offsets.push((
-                    partition.clone(),
-                    element.offset().to_raw().filter(|offset| *offset >= 0),
-                ));
+                offsets.push((partition.clone(), element.offset().to_raw().filter(|offset| *offset >= 0)));
             }
             Ok(offsets)
         })
@@ -153,19 +141,15 @@ impl LookUp {
         partitions: impl IntoIterator<Item = Partition>,
         point: Point,
     ) -> Result<SourceOffsets> {
-        let points = partitions
-            .into_iter()
-            .map(|partition| (partition, point))
-            .collect();
+        let points = partitions.into_iter().map(|partition| (partition, point)).collect();
         let offsets = self.offsets(points).await?;
         offsets
             .into_iter()
             .map(|(partition, offset)| match offset {
                 Some(offset) => Ok((partition, offset)),
-                None => Err(Error::new(
-                    ErrorKind::Transient,
-                    format!("no broker told the offset of {partition}"),
-                )),
+                None => {
+                    Err(Error::new(ErrorKind::Transient, format!("no broker told the offset of {partition}")))
+                }
             })
             .collect()
     }
@@ -198,10 +182,7 @@ impl LookUp {
             .consumer
             .fetch_metadata(Some(topic), self.patience.request)
             .map_err(|e| self.unanswered(&format!("topic '{topic}'"), e))?;
-        let found = metadata
-            .topics()
-            .iter()
-            .find(|candidate| candidate.name() == topic);
+        let found = metadata.topics().iter().find(|candidate| candidate.name() == topic);
         let Some(found) = found else {
             return Err(self.no_topic(topic));
         };
@@ -210,10 +191,9 @@ impl LookUp {
             Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {
                 Err(self.no_topic(topic))
             }
-            Some(code) => Err(kafka_error(
-                &format!("cannot look up topic '{topic}'"),
-                KafkaError::MetadataFetch(code),
-            )),
+            Some(code) => {
+                Err(kafka_error(&format!("cannot look up topic '{topic}'"), KafkaError::MetadataFetch(code)))
+            }
         }
     }
 
@@ -254,8 +234,5 @@ impl LookUp {
 
 fn numbered(topic: &str, partitions: &[rdkafka::metadata::MetadataPartition]) -> Vec<Partition> {
     let topic: Arc<str> = topic.into();
-    partitions
-        .iter()
-        .map(|partition| Partition::new(Arc::clone(&topic), partition.id()))
-        .collect()
+    partitions.iter().map(|partition| Partition::new(Arc::clone(&topic), partition.id())).collect()
 }

@@ -31,10 +31,8 @@ impl EmbeddedBroker {
     /// # Errors
     /// The port cannot be opened or a topic cannot be made.
     pub fn start(topics: &[(&str, i32)]) -> Result<Self> {
-        let topics: Vec<(String, i32)> = topics
-            .iter()
-            .map(|(name, count)| ((*name).to_owned(), *count))
-            .collect();
+        let topics: Vec<(String, i32)> =
+            topics.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect();
         let (keep, until_dropped) = mpsc::channel::<()>();
         let (report, started) = mpsc::channel();
         // The cluster must stay on the thread that made it.
@@ -59,21 +57,13 @@ impl EmbeddedBroker {
                 }
             })
             .map_err(|e| {
-                Error::new(
-                    ErrorKind::Environment,
-                    "cannot start the embedded broker's thread",
-                )
-                .with_source(e)
+                Error::new(ErrorKind::Environment, "cannot start the embedded broker's thread").with_source(e)
             })?;
         let bootstrap_servers = started
             .recv()
             .map_err(|e| Error::internal("the embedded broker ended at once").with_source(e))?
             .map_err(|e| super::kafka_error("cannot start the embedded broker", e))?;
-        Ok(Self {
-            bootstrap_servers,
-            keep: Some(keep),
-            thread: Some(thread),
-        })
+        Ok(Self { bootstrap_servers, keep: Some(keep), thread: Some(thread) })
     }
 
     /// `host:port`, for `kafka.bootstrap.servers`.

@@ -1,8 +1,5 @@
 //! A producer whose acknowledgements are counted by epoch, not by record.
-#![expect(
-    unsafe_code,
-    reason = "the safe interface looks the topic up by name for each record"
-)]
+#![expect(unsafe_code, reason = "the safe interface looks the topic up by name for each record")]
 
 use std::collections::HashMap;
 use std::ffi::{CString, c_void};
@@ -37,11 +34,7 @@ pub(crate) struct Acks {
 
 impl Acks {
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self {
-            outstanding: AtomicI64::new(1),
-            failure: Mutex::new(None),
-            complete: Notify::new(),
-        })
+        Arc::new(Self { outstanding: AtomicI64::new(1), failure: Mutex::new(None), complete: Notify::new() })
     }
 
     /// No record of this epoch follows.
@@ -96,11 +89,8 @@ impl ProducerContext for DeliveryContext {
             let kind = error.rdkafka_error_code().map_or(ErrorKind::Internal, kind_of);
             let topic = message.topic();
             acks.fail(
-                Error::new(
-                    kind,
-                    format!("Kafka did not take a record for topic '{topic}': {error}"),
-                )
-                .with_source(error.clone()),
+                Error::new(kind, format!("Kafka did not take a record for topic '{topic}': {error}"))
+                    .with_source(error.clone()),
             );
         }
         acks.settle();
@@ -136,9 +126,8 @@ impl AckedProducer {
     pub(crate) fn new(config: &ClientConfig) -> Result<Self> {
         let context = DeliveryContext::default();
         let room = Arc::clone(&context.room);
-        let inner: BaseProducer<DeliveryContext> = config
-            .create_with_context(context)
-            .map_err(|e| kafka_error("cannot create a producer", e))?;
+        let inner: BaseProducer<DeliveryContext> =
+            config.create_with_context(context).map_err(|e| kafka_error("cannot create a producer", e))?;
         let inner = Arc::new(inner);
         serve_deliveries(Arc::clone(&inner))?;
         Ok(Self { inner, room })
@@ -146,10 +135,7 @@ impl AckedProducer {
 
     /// A writer's handle on the topics that it meets.
     pub(crate) fn topics(&self) -> Topics {
-        Topics {
-            producer: self.clone(),
-            handles: HashMap::new(),
-        }
+        Topics { producer: self.clone(), handles: HashMap::new() }
     }
 
     /// Partitions of `topic`, waiting up to `timeout` for the answer.
@@ -162,10 +148,7 @@ impl AckedProducer {
             .client()
             .fetch_metadata(Some(topic), timeout)
             .map_err(|e| kafka_error(&format!("cannot look up topic '{topic}' to write to"), e))?;
-        let found = metadata
-            .topics()
-            .iter()
-            .find(|candidate| candidate.name() == topic);
+        let found = metadata.topics().iter().find(|candidate| candidate.name() == topic);
         match found.and_then(|found| found.error()) {
             None => Ok(found.map_or(0, |found| found.partitions().len())),
             Some(error) => Err(kafka_error(
@@ -268,16 +251,9 @@ impl Topics {
         message.timestamp = timestamp;
         if !headers.is_empty() {
             let fold = |all: OwnedHeaders, (key, value): &(&str, Option<&[u8]>)| {
-                all.insert(Header {
-                    key,
-                    value: value.as_ref().map(|value| *value),
-                })
+                all.insert(Header { key, value: value.as_ref().map(|value| *value) })
             };
-            message.headers = Some(
-                headers
-                    .iter()
-                    .fold(OwnedHeaders::new_with_capacity(headers.len()), fold),
-            );
+            message.headers = Some(headers.iter().fold(OwnedHeaders::new_with_capacity(headers.len()), fold));
         }
         acks.outstanding.fetch_add(1, Ordering::AcqRel);
         match self.producer.inner.send(message) {
@@ -301,10 +277,7 @@ impl Topics {
             return Ok(Queued::Full);
         }
         let size = record.value.map_or(0, <[u8]>::len) + record.key.map_or(0, <[u8]>::len);
-        let partition = record
-            .partition
-            .map(|number| format!(" partition {number}"))
-            .unwrap_or_default();
+        let partition = record.partition.map(|number| format!(" partition {number}")).unwrap_or_default();
         Err(Error::new(
             kind_of(code),
             format!("cannot write a record of {size} bytes to topic '{topic}'{partition}: {code}"),
@@ -319,11 +292,7 @@ impl Topics {
             .map_err(|_| Error::usage(format!("topic '{topic}' has a NUL byte in its name")))?;
         // SAFETY: the client is live; librdkafka copies the name; a null configuration means the client's default.
         let handle = unsafe {
-            ffi::rd_kafka_topic_new(
-                self.producer.inner.client().native_ptr(),
-                name.as_ptr(),
-                ptr::null_mut(),
-            )
+            ffi::rd_kafka_topic_new(self.producer.inner.client().native_ptr(), name.as_ptr(), ptr::null_mut())
         };
         if handle.is_null() {
             return Err(Error::usage(format!("'{topic}' is not a valid topic name")));

@@ -24,10 +24,7 @@ pub(crate) fn check_nodes(plan: &Arc<dyn ExecutionPlan>) -> Result<()> {
         || plan.is::<UnionExec>()
         || plan.is::<CooperativeExec>();
     if !passes {
-        return Err(refuse(
-            plan,
-            &format!("{} may hold rows back or mix partitions", plan.name()),
-        ));
+        return Err(refuse(plan, &format!("{} may hold rows back or mix partitions", plan.name())));
     }
     plan.children().into_iter().try_for_each(check_nodes)
 }
@@ -41,10 +38,7 @@ pub(crate) fn check_partitions(plan: &Arc<dyn ExecutionPlan>, expected: usize) -
     if found == expected {
         return Ok(());
     }
-    Err(refuse(
-        plan,
-        &format!("the sources have {expected} partitions and the plan gives {found}"),
-    ))
+    Err(refuse(plan, &format!("the sources have {expected} partitions and the plan gives {found}")))
 }
 
 fn refuse(plan: &Arc<dyn ExecutionPlan>, why: &str) -> Error {

@@ -34,10 +34,7 @@ impl PlannedQuery {
     pub(crate) async fn new(state: &SessionState, logical: LogicalPlan) -> Result<Self> {
         support::check(&logical)?;
         let logical = state.optimize(&logical)?;
-        let physical = state
-            .query_planner()
-            .create_physical_plan(&logical, state)
-            .await?;
+        let physical = state.query_planner().create_physical_plan(&logical, state).await?;
         check::check_nodes(&physical)?;
         Ok(Self { logical, physical })
     }

@@ -14,18 +14,12 @@ use datafusion::logical_expr::{
 
 /// The functions that replace DataFusion's of the same names.
 pub(super) fn functions() -> impl Iterator<Item = Arc<ScalarUDF>> {
-    [Clock::Timestamp, Clock::Date, Clock::Time]
-        .into_iter()
-        .map(|clock| {
-            // Volatile keeps them from being folded into a constant; a batch is evaluated at one instant.
-            let signature = Signature::nullary(Volatility::Volatile);
-            let aliases = clock.aliases().iter().map(|alias| (*alias).to_owned()).collect();
-            Arc::new(ScalarUDF::new_from_impl(ClockFunction {
-                clock,
-                signature,
-                aliases,
-            }))
-        })
+    [Clock::Timestamp, Clock::Date, Clock::Time].into_iter().map(|clock| {
+        // Volatile keeps them from being folded into a constant; a batch is evaluated at one instant.
+        let signature = Signature::nullary(Volatility::Volatile);
+        let aliases = clock.aliases().iter().map(|alias| (*alias).to_owned()).collect();
+        Arc::new(ScalarUDF::new_from_impl(ClockFunction { clock, signature, aliases }))
+    })
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -51,19 +51,13 @@ pub(crate) fn open(
     readers: Vec<Vec<Box<dyn PartitionReader>>>,
     context: &Arc<TaskContext>,
 ) -> Result<Vec<Pipeline>> {
-    let slots: Vec<Arc<Vec<Slot>>> = readers
-        .into_iter()
-        .map(|readers| Arc::new(readers.into_iter().map(Slot::new).collect()))
-        .collect();
+    let slots: Vec<Arc<Vec<Slot>>> =
+        readers.into_iter().map(|readers| Arc::new(readers.into_iter().map(Slot::new).collect())).collect();
     let mut unbound = slots.iter();
     let bound = Arc::clone(plan).transform_up(|node| match node.downcast_ref::<SourceExec>() {
         Some(leaf) => {
-            let slots = unbound
-                .next()
-                .ok_or_else(|| Error::internal("more leaves than sources"))?;
-            Ok(Transformed::yes(
-                Arc::new(leaf.bind(Arc::clone(slots))) as Arc<dyn ExecutionPlan>
-            ))
+            let slots = unbound.next().ok_or_else(|| Error::internal("more leaves than sources"))?;
+            Ok(Transformed::yes(Arc::new(leaf.bind(Arc::clone(slots))) as Arc<dyn ExecutionPlan>))
         }
         None => Ok(Transformed::no(node)),
     })?;

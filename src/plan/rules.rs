@@ -64,9 +64,9 @@ impl PhysicalOptimizerRule for PromptFilters {
         _config: &ConfigOptions,
     ) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
         plan.transform_up(|node| match node.downcast_ref::<FilterExec>() {
-            Some(filter) => Ok(Transformed::yes(
-                Arc::new(filter.with_batch_size(1)?) as Arc<dyn ExecutionPlan>
-            )),
+            Some(filter) => {
+                Ok(Transformed::yes(Arc::new(filter.with_batch_size(1)?) as Arc<dyn ExecutionPlan>))
+            }
             None => Ok(Transformed::no(node)),
         })
         .map(|transformed| transformed.data)

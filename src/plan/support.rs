@@ -36,9 +36,7 @@ pub(crate) fn check(plan: &LogicalPlan) -> Result<()> {
 }
 
 fn refuse(operation: &str, way_out: &str) -> Error {
-    Error::query(format!(
-        "{operation} is not supported on a stream under any trigger: {way_out}"
-    ))
+    Error::query(format!("{operation} is not supported on a stream under any trigger: {way_out}"))
 }
 
 const STATE: &str = "it needs all rows at once, and a stream has no end; write the rows out and do it in the system that reads them";
@@ -63,23 +61,20 @@ fn unsupported(node: &LogicalPlan) -> Option<(&'static str, &'static str)> {
         LogicalPlan::Join(_) => Some(("a join", STATE)),
         LogicalPlan::RecursiveQuery(_) => Some(("a recursive query", STATE)),
         LogicalPlan::Subquery(_) => Some(("a subquery in an expression", STATE)),
-        LogicalPlan::EmptyRelation(_) => Some((
-            "a SELECT without FROM",
-            "select the constants from the stream: SELECT 1 FROM events",
-        )),
+        LogicalPlan::EmptyRelation(_) => {
+            Some(("a SELECT without FROM", "select the constants from the stream: SELECT 1 FROM events"))
+        }
         LogicalPlan::Values(_) => Some(("VALUES", "a stream cannot be mixed with rows that are given once")),
         LogicalPlan::Repartition(_) => Some((
             "repartitioning",
             "each source partition is a pipeline of its own; add partitions to the topic",
         )),
-        LogicalPlan::Dml(_) => Some((
-            "a nested INSERT, UPDATE or DELETE",
-            "write INSERT INTO sink SELECT … alone",
-        )),
-        _ => Some((
-            "this statement",
-            "a streaming query is a SELECT of columns and conditions from a stream",
-        )),
+        LogicalPlan::Dml(_) => {
+            Some(("a nested INSERT, UPDATE or DELETE", "write INSERT INTO sink SELECT … alone"))
+        }
+        _ => {
+            Some(("this statement", "a streaming query is a SELECT of columns and conditions from a stream"))
+        }
     }
 }
 

@@ -41,21 +41,16 @@ pub(crate) struct StreamTable {
 
 impl StreamTable {
     pub(crate) fn new(format: impl Into<String>, options: Options, source: Result<Arc<dyn Source>>) -> Self {
-        Self {
-            format: format.into(),
-            options,
-            source,
-        }
+        Self { format: format.into(), options, source }
     }
 }
 
 #[async_trait]
 impl TableProvider for StreamTable {
     fn schema(&self) -> SchemaRef {
-        self.source.as_ref().map_or_else(
-            |_| Arc::new(arrow::datatypes::Schema::empty()),
-            |source| source.schema(),
-        )
+        self.source
+            .as_ref()
+            .map_or_else(|_| Arc::new(arrow::datatypes::Schema::empty()), |source| source.schema())
     }
 
     fn table_type(&self) -> TableType {
@@ -69,15 +64,9 @@ impl TableProvider for StreamTable {
         _filters: &[Expr],
         _limit: Option<usize>,
     ) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
-        let source = self
-            .source
-            .as_ref()
-            .map_err(|error| DataFusionError::from(error.clone()))?;
+        let source = self.source.as_ref().map_err(|error| DataFusionError::from(error.clone()))?;
         let all = || (0..source.schema().fields().len()).collect();
-        Ok(Arc::new(SourceExec::new(
-            Arc::clone(source),
-            projection.cloned().unwrap_or_else(all),
-        )?))
+        Ok(Arc::new(SourceExec::new(Arc::clone(source), projection.cloned().unwrap_or_else(all))?))
     }
 }
 
@@ -170,17 +159,10 @@ impl SourceExec {
             EquivalenceProperties::new(schema),
             Partitioning::UnknownPartitioning(1),
             EmissionType::Incremental,
-            Boundedness::Unbounded {
-                requires_infinite_memory: false,
-            },
+            Boundedness::Unbounded { requires_infinite_memory: false },
         )
         .with_scheduling_type(SchedulingType::Cooperative);
-        Ok(Self {
-            source,
-            projection,
-            slots: None,
-            properties: Arc::new(properties),
-        })
+        Ok(Self { source, projection, slots: None, properties: Arc::new(properties) })
     }
 
     pub(crate) fn source(&self) -> &Arc<dyn Source> {
@@ -207,17 +189,8 @@ impl SourceExec {
 impl DisplayAs for SourceExec {
     fn fmt_as(&self, _t: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let schema = self.properties.eq_properties.schema();
-        let columns: Vec<&str> = schema
-            .fields()
-            .iter()
-            .map(|field| field.name().as_str())
-            .collect();
-        write!(
-            f,
-            "SourceExec: {}, projection=[{}]",
-            self.source.description(),
-            columns.join(", ")
-        )
+        let columns: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+        write!(f, "SourceExec: {}, projection=[{}]", self.source.description(), columns.join(", "))
     }
 }
 
@@ -253,10 +226,7 @@ impl ExecutionPlan for SourceExec {
         self: Arc<Self>,
         children: Vec<Arc<dyn ExecutionPlan>>,
     ) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
-        self.replace_children(
-            children,
-            ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute),
-        )
+        self.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
     }
 
     fn execute(
@@ -280,12 +250,7 @@ impl ExecutionPlan for SourceExec {
             .into());
         };
         let schema = Arc::clone(self.properties.eq_properties.schema());
-        Ok(Box::pin(SourceStream {
-            schema,
-            reader,
-            flow: Arc::clone(&slot.flow),
-            failed: false,
-        }))
+        Ok(Box::pin(SourceStream { schema, reader, flow: Arc::clone(&slot.flow), failed: false }))
     }
 }
 
@@ -304,19 +269,12 @@ impl Stream for SourceStream {
             return Poll::Ready(None);
         }
         let end = self.flow.end.load(Ordering::Relaxed);
-        let polled = if self.reader.position() < end {
-            self.reader.poll_read(cx, end)
-        } else {
-            Poll::Pending
-        };
-        self.flow
-            .position
-            .store(self.reader.position(), Ordering::Relaxed);
+        let polled =
+            if self.reader.position() < end { self.reader.poll_read(cx, end) } else { Poll::Pending };
+        self.flow.position.store(self.reader.position(), Ordering::Relaxed);
         match polled {
             Poll::Ready(Ok(batch)) => {
-                self.flow
-                    .rows
-                    .fetch_add(batch.num_rows() as u64, Ordering::Relaxed);
+                self.flow.rows.fetch_add(batch.num_rows() as u64, Ordering::Relaxed);
                 Poll::Ready(Some(Ok(batch)))
             }
             Poll::Ready(Err(error)) => {

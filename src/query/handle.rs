@@ -72,11 +72,8 @@ impl QueryShared {
         is_data_available: bool,
         is_trigger_active: bool,
     ) {
-        *self.status.lock() = StreamingQueryStatus {
-            message: message.into(),
-            is_data_available,
-            is_trigger_active,
-        };
+        *self.status.lock() =
+            StreamingQueryStatus { message: message.into(), is_data_available, is_trigger_active };
     }
 
     pub(crate) fn report(&self, progress: StreamingQueryProgress) {
@@ -125,11 +122,7 @@ impl fmt::Debug for StreamingQuery {
 
 impl StreamingQuery {
     pub(crate) fn new(shared: Arc<QueryShared>, requests: mpsc::Sender<Request>) -> Self {
-        Self {
-            shared,
-            requests,
-            kept: None,
-        }
+        Self { shared, requests, kept: None }
     }
 
     /// The same handle, which keeps `what` alive as long as it lives.
@@ -227,18 +220,9 @@ impl StreamingQuery {
     /// The query ended before.
     pub async fn process_all_available(&self) -> Result<()> {
         let (answer, answered) = oneshot::channel();
-        let ended = || {
-            Error::new(
-                crate::ErrorKind::Usage,
-                "the query has ended; start it again to process more",
-            )
-        };
-        if self
-            .requests
-            .send(Request::ProcessAllAvailable(answer))
-            .await
-            .is_err()
-        {
+        let ended =
+            || Error::new(crate::ErrorKind::Usage, "the query has ended; start it again to process more");
+        if self.requests.send(Request::ProcessAllAvailable(answer)).await.is_err() {
             return Err(self.exception().unwrap_or_else(ended));
         }
         match answered.await {

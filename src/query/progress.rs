@@ -87,10 +87,7 @@ impl StreamingQueryProgress {
     }
 }
 
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "serde calls it with a reference"
-)]
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
 fn is_not_a_rate(rate: &f64) -> bool {
     !rate.is_finite()
 }
@@ -138,10 +135,7 @@ mod tests {
                 input_rows_per_second: 0.0,
                 processed_rows_per_second: 0.0,
             }],
-            sink: SinkProgress {
-                description: "MemorySink".into(),
-                num_output_rows: 2,
-            },
+            sink: SinkProgress { description: "MemorySink".into(), num_output_rows: 2 },
         };
         let zero = Uuid::nil();
         assert_eq!(

@@ -58,9 +58,9 @@ impl FromStr for Trigger {
         };
         match (kind.trim(), interval) {
             ("continuous", Some(interval)) => match parse_duration(interval)? {
-                Duration::ZERO => Err(Error::usage(format!(
-                    "'{text}': epochs need an interval of at least 1ms"
-                ))),
+                Duration::ZERO => {
+                    Err(Error::usage(format!("'{text}': epochs need an interval of at least 1ms")))
+                }
                 interval => Ok(Trigger::Continuous(interval)),
             },
             ("continuous", None) => Err(Error::usage(
@@ -99,15 +99,9 @@ mod tests {
 
     #[test]
     fn what_is_no_trigger_is_refused_with_the_forms() {
-        for text in [
-            "",
-            "continuous",
-            "continuous:0s",
-            "continuous:soon",
-            "hourly",
-            "once:1s",
-            "processing-time:-1s",
-        ] {
+        for text in
+            ["", "continuous", "continuous:0s", "continuous:soon", "hourly", "once:1s", "processing-time:-1s"]
+        {
             let error = text.parse::<Trigger>().unwrap_err();
             assert_eq!(error.kind(), crate::ErrorKind::Usage, "{text}: {error}");
         }

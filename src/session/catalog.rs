@@ -21,10 +21,7 @@ pub(super) struct StreamTableFactory {
 
 impl StreamTableFactory {
     pub(super) fn new(format: &str, core: Weak<SessionCore>) -> Self {
-        Self {
-            format: format.to_owned(),
-            core,
-        }
+        Self { format: format.to_owned(), core }
     }
 }
 
@@ -41,10 +38,7 @@ impl TableProviderFactory for StreamTableFactory {
         _state: &dyn Session,
         command: &CreateExternalTable,
     ) -> DataFusionResult<Arc<dyn TableProvider>> {
-        let core = self
-            .core
-            .upgrade()
-            .ok_or_else(|| Error::internal("the session is closed"))?;
+        let core = self.core.upgrade().ok_or_else(|| Error::internal("the session is closed"))?;
         if !command.schema.fields().is_empty() {
             return Err(Error::query(format!(
                 "table '{}': a {} table has fixed columns; leave the list of columns out",
@@ -54,10 +48,7 @@ impl TableProviderFactory for StreamTableFactory {
         }
         // DataFusion puts `format.` before names without a dot.
         let named = |(name, value): (&String, &String)| {
-            (
-                name.strip_prefix("format.").unwrap_or(name).to_owned(),
-                value.clone(),
-            )
+            (name.strip_prefix("format.").unwrap_or(name).to_owned(), value.clone())
         };
         let mut options: Options = command.options.iter().map(named).collect();
         if self.format == "kafka" {
@@ -78,9 +69,7 @@ impl SessionCore {
 /// `kafka://host:port,host:port/topic` gives brokers and topic to what the options leave open.
 fn add_location(options: &mut Options, locations: &[String]) -> Result<()> {
     let [location] = locations else {
-        return Err(Error::usage(
-            "a Kafka table has one LOCATION, such as kafka://127.0.0.1:9092/topic",
-        ));
+        return Err(Error::usage("a Kafka table has one LOCATION, such as kafka://127.0.0.1:9092/topic"));
     };
     let refuse = || {
         Error::usage(format!(
@@ -117,10 +106,7 @@ mod tests {
     fn the_location_gives_brokers_and_topic_and_options_win() {
         let options = located("kafka://a:1,b:2/in", &[("subscribe", "other")]).unwrap();
         assert_eq!(options.get("kafka.bootstrap.servers"), Some("a:1,b:2"));
-        assert_eq!(
-            (options.get("subscribe"), options.get("topic")),
-            (Some("other"), Some("in"))
-        );
+        assert_eq!((options.get("subscribe"), options.get("topic")), (Some("other"), Some("in")));
         let options = located("kafka://a:1/in", &[("subscribePattern", "x.*")]).unwrap();
         assert_eq!(options.get("subscribe"), None);
     }

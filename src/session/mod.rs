@@ -134,10 +134,7 @@ impl StreamSession {
     fn register_table_format(&self, format: &str) {
         let factory = catalog::StreamTableFactory::new(format, Arc::downgrade(&self.core));
         let state = self.context.state_ref();
-        state
-            .write()
-            .table_factories_mut()
-            .insert(format.to_ascii_uppercase(), Arc::new(factory));
+        state.write().table_factories_mut().insert(format.to_ascii_uppercase(), Arc::new(factory));
     }
 
     /// Begins to describe a stream to read.
@@ -183,17 +180,11 @@ impl SessionCore {
     fn sink(&self, format: &str) -> Result<Arc<dyn SinkProvider>> {
         let sinks = self.sinks.read();
         let known = sinks.keys().map(String::as_str).chain([writer::MEMORY]);
-        sinks
-            .get(&format.to_ascii_lowercase())
-            .cloned()
-            .ok_or_else(|| unknown("sink", format, known))
+        sinks.get(&format.to_ascii_lowercase()).cloned().ok_or_else(|| unknown("sink", format, known))
     }
 }
 
 fn unknown(what: &str, format: &str, known: impl IntoIterator<Item = impl AsRef<str>>) -> Error {
     let known: Vec<_> = known.into_iter().map(|name| name.as_ref().to_owned()).collect();
-    Error::usage(format!(
-        "there is no {what} of the format '{format}'; there are {}",
-        known.join(", ")
-    ))
+    Error::usage(format!("there is no {what} of the format '{format}'; there are {}", known.join(", ")))
 }

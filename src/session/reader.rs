@@ -19,11 +19,7 @@ pub struct DataStreamReader {
 
 impl DataStreamReader {
     pub(super) fn new(session: StreamSession) -> Self {
-        Self {
-            session,
-            format: None,
-            options: Options::new(),
-        }
+        Self { session, format: None, options: Options::new() }
     }
 
     /// The source's format, such as `kafka`.

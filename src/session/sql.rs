@@ -70,9 +70,7 @@ async fn insert_into(session: &StreamSession, insert: Insert) -> Result<DataStre
     };
     let table = sink_table(session, name).await?;
     if insert.overwrite || insert.on.is_some() || insert.returning.is_some() || insert.replace_into {
-        return Err(Error::query(
-            "a stream is appended to: write INSERT INTO sink SELECT … without more",
-        ));
+        return Err(Error::query("a stream is appended to: write INSERT INTO sink SELECT … without more"));
     }
     let Some(select) = insert.source else {
         return Err(Error::query("INSERT INTO needs a SELECT"));

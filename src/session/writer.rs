@@ -70,6 +70,7 @@ impl DataStreamWriter {
             format,
             options,
             store_options,
+            checkpoint: None,
             trigger: Trigger::default(),
             name,
         }
@@ -126,11 +127,7 @@ impl DataStreamWriter {
     pub async fn explain(self) -> Result<String> {
         let (_, planned, sink) = self.plan().await?;
         let sink = sink.map_or_else(|| MEMORY.to_owned(), |sink| sink.description());
-        Ok(format!(
-            "sink {sink}, trigger {}\n\n{}",
-            self.trigger,
-            planned.explain()
-        ))
+        Ok(format!("sink {sink}, trigger {}\n\n{}", self.trigger, planned.explain()))
     }
 
     /// Starts the query. Whatever can be known to be wrong before the first record is an error here.
@@ -168,22 +165,16 @@ impl DataStreamWriter {
             trigger: self.trigger,
             checkpoint: Arc::new(checkpoint),
         };
-        let query = engine::start(&handle, spec)
-            .await?
-            .keeping(Arc::clone(&core.runtime) as _);
+        let query = engine::start(&handle, spec).await?.keeping(Arc::clone(&core.runtime) as _);
         core.queries.lock().push(query.clone());
         Ok(query)
     }
 
     /// The session, the plan, and the sink unless it is the memory sink, which is made at the start.
     async fn plan(&self) -> Result<(Arc<SessionCore>, PlannedQuery, Option<Arc<dyn Sink>>)> {
-        let core = self
-            .state
-            .config()
-            .get_extension::<SessionCore>()
-            .ok_or_else(|| {
-                Error::usage("the data frame is of another DataFusion session; make it with a StreamSession")
-            })?;
+        let core = self.state.config().get_extension::<SessionCore>().ok_or_else(|| {
+            Error::usage("the data frame is of another DataFusion session; make it with a StreamSession")
+        })?;
         if self.trigger == Trigger::Continuous(Duration::ZERO) {
             return Err(Error::usage(
                 "the continuous trigger needs an interval between epochs of at least 1ms",
@@ -198,10 +189,8 @@ impl DataStreamWriter {
             return Ok((core, planned, None));
         }
         let mut options = Options::new();
-        for (name, value) in self
-            .options
-            .iter()
-            .filter(|(name, _)| !name.eq_ignore_ascii_case(CHECKPOINT_LOCATION))
+        for (name, value) in
+            self.options.iter().filter(|(name, _)| !name.eq_ignore_ascii_case(CHECKPOINT_LOCATION))
         {
             options.set(name, value);
         }
@@ -213,9 +202,7 @@ impl DataStreamWriter {
         let format = self.format.as_deref().unwrap_or_default();
         let is_temporary = || {
             format.eq_ignore_ascii_case(MEMORY)
-                || core
-                    .sink(format)
-                    .is_ok_and(|provider| provider.allows_temporary_checkpoint())
+                || core.sink(format).is_ok_and(|provider| provider.allows_temporary_checkpoint())
         };
         match self.options.get(CHECKPOINT_LOCATION) {
             Some(location) => Checkpoint::open(location, &self.store_options),

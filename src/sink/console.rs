@@ -58,11 +58,7 @@ impl SinkProvider for ConsoleSinkProvider {
 #[async_trait]
 impl Sink for ConsoleSink {
     fn description(&self) -> String {
-        format!(
-            "ConsoleTable[numRows={}, truncate={}]",
-            self.rows,
-            self.width.is_some()
-        )
+        format!("ConsoleTable[numRows={}, truncate={}]", self.rows, self.width.is_some())
     }
 
     async fn open(&self) -> Result<()> {
@@ -84,12 +80,8 @@ impl Sink for ConsoleSink {
 
 impl ConsoleSink {
     fn render(&self, epoch: EpochId, batches: &[RecordBatch]) -> Result<String> {
-        let header: Vec<String> = self
-            .schema
-            .fields()
-            .iter()
-            .map(|field| self.cut(field.name().clone()))
-            .collect();
+        let header: Vec<String> =
+            self.schema.fields().iter().map(|field| self.cut(field.name().clone())).collect();
         let total: usize = batches.iter().map(RecordBatch::num_rows).sum();
         let mut cells: Vec<Vec<String>> = Vec::new();
         for batch in batches {
@@ -103,10 +95,7 @@ impl ConsoleSink {
                 .map_err(|e| Error::new(ErrorKind::Data, "cannot print a column").with_source(e))?;
             for row in 0..wanted {
                 cells.push(
-                    columns
-                        .iter()
-                        .map(|(column, format)| self.cut(cell(column, format, row)))
-                        .collect(),
+                    columns.iter().map(|(column, format)| self.cut(cell(column, format, row))).collect(),
                 );
             }
         }
@@ -121,11 +110,8 @@ impl ConsoleSink {
             })
             .collect();
         let mut text = format!("{0}\nBatch: {epoch}\n{0}\n", "-".repeat(43));
-        let line: String = widths
-            .iter()
-            .map(|width| format!("+{}", "-".repeat(*width)))
-            .chain(["+\n".into()])
-            .collect();
+        let line: String =
+            widths.iter().map(|width| format!("+{}", "-".repeat(*width))).chain(["+\n".into()]).collect();
         text.push_str(&line);
         for (number, row) in [&header].into_iter().chain(&cells).enumerate() {
             for (cell, width) in row.iter().zip(&widths) {
@@ -164,12 +150,8 @@ impl ConsoleSink {
 fn cell(column: &Arc<dyn Array>, format: &ArrayFormatter<'_>, row: usize) -> String {
     if matches!(column.data_type(), DataType::Binary) && column.is_valid(row) {
         use arrow::array::AsArray;
-        let bytes: Vec<String> = column
-            .as_binary::<i32>()
-            .value(row)
-            .iter()
-            .map(|byte| format!("{byte:02X}"))
-            .collect();
+        let bytes: Vec<String> =
+            column.as_binary::<i32>().value(row).iter().map(|byte| format!("{byte:02X}")).collect();
         return format!("[{}]", bytes.join(" "));
     }
     format.value(row).to_string()
@@ -184,26 +166,15 @@ mod tests {
     fn render(options: &[(&str, &str)]) -> String {
         let columns: Vec<(&str, ArrayRef)> = vec![
             ("id", Arc::new(Int64Array::from(vec![Some(1), None, Some(3)]))),
-            (
-                "text",
-                Arc::new(StringArray::from(vec!["a", "twenty-one characters", ""])),
-            ),
+            ("text", Arc::new(StringArray::from(vec!["a", "twenty-one characters", ""]))),
             ("raw", Arc::new(BinaryArray::from(vec![&b"ab"[..], b"", b"\xff"]))),
         ];
         let batch = RecordBatch::try_from_iter(columns).unwrap();
         let schema = batch.schema();
         let width = options.iter().find(|(name, _)| *name == "truncate").is_none();
-        let rows = options
-            .iter()
-            .find(|(name, _)| *name == "numRows")
-            .map_or(20, |(_, rows)| rows.parse().unwrap());
-        ConsoleSink {
-            schema,
-            rows,
-            width: width.then_some(20),
-        }
-        .render(EpochId(7), &[batch])
-        .unwrap()
+        let rows =
+            options.iter().find(|(name, _)| *name == "numRows").map_or(20, |(_, rows)| rows.parse().unwrap());
+        ConsoleSink { schema, rows, width: width.then_some(20) }.render(EpochId(7), &[batch]).unwrap()
     }
 
     #[test]

@@ -31,18 +31,13 @@ struct Committed {
 
 impl MemoryTable {
     pub(crate) fn new(schema: SchemaRef) -> Self {
-        Self {
-            schema,
-            committed: RwLock::default(),
-        }
+        Self { schema, committed: RwLock::default() }
     }
 }
 
 impl fmt::Debug for MemoryTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MemoryTable")
-            .field("schema", &self.schema)
-            .finish_non_exhaustive()
+        f.debug_struct("MemoryTable").field("schema", &self.schema).finish_non_exhaustive()
     }
 }
 
@@ -64,11 +59,7 @@ impl TableProvider for MemoryTable {
         _limit: Option<usize>,
     ) -> datafusion::error::Result<Arc<dyn ExecutionPlan>> {
         let rows = self.committed.read().rows.clone();
-        Ok(MemorySourceConfig::try_new_exec(
-            &[rows],
-            self.schema(),
-            projection.cloned(),
-        )?)
+        Ok(MemorySourceConfig::try_new_exec(&[rows], self.schema(), projection.cloned())?)
     }
 }
 

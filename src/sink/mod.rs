@@ -89,9 +89,7 @@ impl CommitMessage {
 
     /// The content, if it is a `T`.
     pub fn take<T: Any>(self) -> Option<T> {
-        self.0
-            .and_then(|content| content.downcast().ok())
-            .map(|content| *content)
+        self.0.and_then(|content| content.downcast().ok()).map(|content| *content)
     }
 }
 
@@ -122,9 +120,5 @@ impl SinkWriter for CollectingWriter {
 
 /// The rows of [`CollectingWriter`]s, in the order of the pipelines.
 pub(crate) fn collected(messages: Vec<CommitMessage>) -> Vec<RecordBatch> {
-    messages
-        .into_iter()
-        .filter_map(CommitMessage::take::<Vec<RecordBatch>>)
-        .flatten()
-        .collect()
+    messages.into_iter().filter_map(CommitMessage::take::<Vec<RecordBatch>>).flatten().collect()
 }

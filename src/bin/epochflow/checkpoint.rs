@@ -24,11 +24,7 @@ pub(super) async fn show(location: &str, options: &[(String, String)], as_json: 
         .map(|epoch| epoch.0)
         .collect();
     let offsets = match committed.and_then(|epoch| facts.entries.get(&epoch)) {
-        Some(Found::Whole(entry)) => entry
-            .offsets
-            .iter()
-            .map(|line| embedded(line.as_deref()))
-            .collect(),
+        Some(Found::Whole(entry)) => entry.offsets.iter().map(|line| embedded(line.as_deref())).collect(),
         Some(Found::Torn(error) | Found::Unreadable(error)) => return Err(error.clone()),
         None => Vec::new(),
     };
@@ -60,7 +56,5 @@ pub(super) async fn show(location: &str, options: &[(String, String)], as_json: 
 
 /// Offsets that are JSON as JSON, others as text.
 fn embedded(line: Option<&str>) -> Value {
-    line.map_or(Value::Null, |line| {
-        serde_json::from_str(line).unwrap_or_else(|_| line.into())
-    })
+    line.map_or(Value::Null, |line| serde_json::from_str(line).unwrap_or_else(|_| line.into()))
 }

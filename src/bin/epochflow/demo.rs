@@ -64,15 +64,10 @@ pub(super) async fn demo(args: DemoArgs) -> Result<()> {
         .query_name("demo")
         .start()
         .await?;
-    say(&format!(
-        "embedded broker at {brokers}; the query, under the trigger continuous:1s:"
-    ));
+    say(&format!("embedded broker at {brokers}; the query, under the trigger continuous:1s:"));
     say(&format!(
         "{}\n",
-        sql.lines()
-            .map(|line| format!("  {}", line.trim()))
-            .collect::<Vec<_>>()
-            .join("\n")
+        sql.lines().map(|line| format!("  {}", line.trim())).collect::<Vec<_>>().join("\n")
     ));
 
     let stopped = Arc::new(AtomicBool::new(false));
@@ -81,10 +76,7 @@ pub(super) async fn demo(args: DemoArgs) -> Result<()> {
         Histogram::new_with_bounds(1, 60_000_000, 3)
             .map_err(|e| Error::new(ErrorKind::Internal, e.to_string()))
     };
-    let seen = Arc::new(Mutex::new(Seen {
-        micros: new_histogram()?,
-        records: 0,
-    }));
+    let seen = Arc::new(Mutex::new(Seen { micros: new_histogram()?, records: 0 }));
     let generator = {
         let (brokers, stopped, sent) = (brokers.clone(), Arc::clone(&stopped), Arc::clone(&sent));
         std::thread::spawn(move || generate(&brokers, args.rate, &stopped, &sent))
@@ -102,19 +94,10 @@ pub(super) async fn demo(args: DemoArgs) -> Result<()> {
     };
     let took = started.elapsed();
     stopped.store(true, Ordering::Relaxed);
-    generator
-        .join()
-        .map_err(|_| Error::new(ErrorKind::Internal, "the generator panicked"))??;
-    reader
-        .join()
-        .map_err(|_| Error::new(ErrorKind::Internal, "the reader panicked"))??;
+    generator.join().map_err(|_| Error::new(ErrorKind::Internal, "the generator panicked"))??;
+    reader.join().map_err(|_| Error::new(ErrorKind::Internal, "the reader panicked"))??;
     query.stop().await?;
-    summary(
-        &sent,
-        &seen,
-        took,
-        query.last_progress().map_or(0, |progress| progress.batch_id + 1),
-    );
+    summary(&sent, &seen, took, query.last_progress().map_or(0, |progress| progress.batch_id + 1));
     outcome
 }
 
@@ -171,10 +154,7 @@ fn summary(sent: &AtomicU64, seen: &Mutex<Seen>, took: Duration, epochs: u64) {
         took.as_secs_f64(),
         seen.records
     ));
-    say(&format!(
-        "latency from sent to received: {}",
-        latencies(&seen.micros)
-    ));
+    say(&format!("latency from sent to received: {}", latencies(&seen.micros)));
     say("the embedded broker polls: a real Kafka is faster, see benches/README.md");
 }
 
@@ -189,11 +169,7 @@ fn now_micros() -> u64 {
 }
 
 fn kafka(doing: &str, error: rdkafka::error::KafkaError) -> Error {
-    Error::new(
-        ErrorKind::Internal,
-        format!("the demo could not {doing}: {error}"),
-    )
-    .with_source(error)
+    Error::new(ErrorKind::Internal, format!("the demo could not {doing}: {error}")).with_source(error)
 }
 
 /// Sends orders on a fixed schedule; what is due in a tick goes out together.
@@ -209,15 +185,9 @@ fn generate(brokers: &str, rate: u64, stopped: &AtomicBool, sent: &AtomicU64) ->
         let partition = i32::try_from(number % u64::from(PARTITIONS.unsigned_abs())).unwrap_or_default();
         while number < due {
             let amount = number.wrapping_mul(2_654_435_761) % 1000;
-            let value = format!(
-                "{{\"id\":{number},\"sent\":{},\"amount\":{amount}}}",
-                now_micros()
-            );
+            let value = format!("{{\"id\":{number},\"sent\":{},\"amount\":{amount}}}", now_micros());
             let key = number.to_string();
-            let record = BaseRecord::to("orders")
-                .key(&key)
-                .payload(&value)
-                .partition(partition);
+            let record = BaseRecord::to("orders").key(&key).payload(&value).partition(partition);
             match producer.send(record) {
                 Ok(()) => number += 1,
                 Err((e, _))
@@ -231,17 +201,12 @@ fn generate(brokers: &str, rate: u64, stopped: &AtomicBool, sent: &AtomicU64) ->
         sent.store(number, Ordering::Relaxed);
         producer.poll(TICK);
     }
-    producer
-        .flush(Duration::from_secs(2))
-        .map_err(|e| kafka("flush its records", e))
+    producer.flush(Duration::from_secs(2)).map_err(|e| kafka("flush its records", e))
 }
 
 fn read(brokers: &str, stopped: &AtomicBool, seen: &Mutex<Seen>) -> Result<()> {
     let mut config = ClientConfig::new();
-    config
-        .set("bootstrap.servers", brokers)
-        .set("group.id", "demo")
-        .set("fetch.wait.max.ms", "1");
+    config.set("bootstrap.servers", brokers).set("group.id", "demo").set("fetch.wait.max.ms", "1");
     let consumer: BaseConsumer = config.create().map_err(|e| kafka("create a consumer", e))?;
     let mut assignment = TopicPartitionList::new();
     assignment
@@ -252,9 +217,8 @@ fn read(brokers: &str, stopped: &AtomicBool, seen: &Mutex<Seen>) -> Result<()> {
         let Some(Ok(message)) = consumer.poll(Duration::from_millis(50)) else {
             continue;
         };
-        let order: Option<serde_json::Value> = message
-            .payload()
-            .and_then(|value| serde_json::from_slice(value).ok());
+        let order: Option<serde_json::Value> =
+            message.payload().and_then(|value| serde_json::from_slice(value).ok());
         if let Some(sent) = order.and_then(|order| order.get("sent")?.as_u64()) {
             let mut seen = seen.lock();
             seen.records += 1;
@@ -271,10 +235,7 @@ impl TemporaryFolder {
     fn new() -> Result<Self> {
         let folder = std::env::temp_dir().join(format!("epochflow-demo-{}", std::process::id()));
         std::fs::create_dir_all(&folder).map_err(|e| {
-            Error::new(
-                ErrorKind::Environment,
-                format!("cannot create the folder {}: {e}", folder.display()),
-            )
+            Error::new(ErrorKind::Environment, format!("cannot create the folder {}: {e}", folder.display()))
         })?;
         Ok(Self(folder))
     }

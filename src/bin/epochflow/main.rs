@@ -107,19 +107,15 @@ fn trigger(text: &str) -> Result<Trigger> {
 }
 
 fn name_and_value(text: &str) -> std::result::Result<(String, String), String> {
-    let (name, value) = text
-        .split_once('=')
-        .ok_or_else(|| format!("'{text}' is not of the form NAME=VALUE"))?;
+    let (name, value) =
+        text.split_once('=').ok_or_else(|| format!("'{text}' is not of the form NAME=VALUE"))?;
     Ok((name.to_owned(), value.to_owned()))
 }
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .init();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("cannot start: {error}"), 1),
@@ -129,31 +125,23 @@ fn main() -> ExitCode {
             Command::Demo(args) => demo::demo(args).await,
             Command::Run(args) => run::run(args).await,
             Command::Explain { pipeline, trigger } => run::explain(&pipeline, trigger).await,
-            Command::Checkpoint(CheckpointCommand::Show {
-                location,
-                json,
-                store,
-            }) => checkpoint::show(&location, &store.options, json).await,
+            Command::Checkpoint(CheckpointCommand::Show { location, json, store }) => {
+                checkpoint::show(&location, &store.options, json).await
+            }
         }
     });
     // Threads that are still busy with a client that closes must not hold up the exit.
     runtime.shutdown_timeout(Duration::ZERO);
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(
-            &error.to_string(),
-            if error.kind() == ErrorKind::Usage { 2 } else { 1 },
-        ),
+        Err(error) => fail(&error.to_string(), if error.kind() == ErrorKind::Usage { 2 } else { 1 }),
     }
 }
 
 /// One readable line, whatever the message holds.
 #[expect(clippy::print_stderr, reason = "this is the command's own voice")]
 fn fail(message: &str, status: u8) -> ExitCode {
-    eprintln!(
-        "epochflow: {}",
-        message.split_whitespace().collect::<Vec<_>>().join(" ")
-    );
+    eprintln!("epochflow: {}", message.split_whitespace().collect::<Vec<_>>().join(" "));
     ExitCode::from(status)
 }
 

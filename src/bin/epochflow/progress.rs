@@ -22,12 +22,7 @@ pub(super) struct ProgressPrinter {
 impl ProgressPrinter {
     pub(super) fn new(mode: ProgressMode) -> Self {
         let on_terminal = mode == ProgressMode::Plain && std::io::stderr().is_terminal();
-        Self {
-            mode,
-            live: on_terminal.then(live_line),
-            rows_in: 0,
-            rows_out: 0,
-        }
+        Self { mode, live: on_terminal.then(live_line), rows_in: 0, rows_out: 0 }
     }
 
     /// Shows each epoch until the query ends.

@@ -52,11 +52,8 @@ pub(super) async fn explain(pipeline: &Path, trigger: Trigger) -> Result<()> {
 
 async fn read(session: &StreamSession, pipeline: &Path) -> Result<DataStreamWriter> {
     let sql = std::fs::read_to_string(pipeline).map_err(|e| {
-        Error::new(
-            ErrorKind::Usage,
-            format!("cannot read the pipeline {}: {e}", pipeline.display()),
-        )
-        .with_source(e)
+        Error::new(ErrorKind::Usage, format!("cannot read the pipeline {}: {e}", pipeline.display()))
+            .with_source(e)
     })?;
     session.pipeline(&sql).await
 }

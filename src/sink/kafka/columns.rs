@@ -37,14 +37,8 @@ impl ColumnMap {
                 field.data_type()
             )))
         };
-        let names = || {
-            schema
-                .fields()
-                .iter()
-                .map(|field| field.name().as_str())
-                .collect::<Vec<_>>()
-                .join(", ")
-        };
+        let names =
+            || schema.fields().iter().map(|field| field.name().as_str()).collect::<Vec<_>>().join(", ");
         let value = find("value", is_bytes, "text or binary")?.ok_or_else(|| {
             Error::query(format!(
                 "the Kafka sink needs a column 'value', and the query gives [{}]; name one with AS value",
@@ -63,47 +57,31 @@ impl ColumnMap {
             value,
             key: find("key", is_bytes, "text or binary")?,
             topic_column,
-            partition: find(
-                "partition",
-                |t| matches!(t, DataType::Int32 | DataType::Int64),
-                "an integer",
-            )?,
+            partition: find("partition", |t| matches!(t, DataType::Int32 | DataType::Int64), "an integer")?,
             headers: find(
                 "headers",
                 is_headers,
                 "an array of structs with key (text) and value (binary or text)",
             )?,
-            timestamp: find(
-                "timestamp",
-                |t| matches!(t, DataType::Timestamp(..)),
-                "a timestamp",
-            )?,
+            timestamp: find("timestamp", |t| matches!(t, DataType::Timestamp(..)), "a timestamp")?,
         })
     }
 
     /// Access to the parts of a batch's rows.
     pub(super) fn rows<'a>(&'a self, batch: &'a RecordBatch) -> Result<Rows<'a>> {
         let column = |index: Option<usize>| {
-            index
-                .map(|index| batch.column(index))
-                .filter(|column| *column.data_type() != DataType::Null)
+            index.map(|index| batch.column(index)).filter(|column| *column.data_type() != DataType::Null)
         };
         let converted = |index: Option<usize>, to: DataType| -> Result<Option<ArrayRef>> {
             let failed =
                 |e| Error::new(ErrorKind::Data, "a column of the Kafka sink does not fit").with_source(e);
-            column(index)
-                .map(|column| cast(column, &to).map_err(failed))
-                .transpose()
+            column(index).map(|column| cast(column, &to).map_err(failed)).transpose()
         };
         Ok(Rows {
             fixed_topic: self.topic.as_deref(),
             value: column(Some(self.value)).map(Bytes::new),
             key: column(self.key).map(Bytes::new),
-            topic: if self.topic.is_some() {
-                None
-            } else {
-                column(self.topic_column).map(Bytes::new)
-            },
+            topic: if self.topic.is_some() { None } else { column(self.topic_column).map(Bytes::new) },
             partition: converted(self.partition, DataType::Int64)?,
             timestamp: converted(self.timestamp, DataType::Timestamp(TimeUnit::Millisecond, None))?,
             headers: column(self.headers),
@@ -112,18 +90,11 @@ impl ColumnMap {
 }
 
 fn is_text(data_type: &DataType) -> bool {
-    matches!(
-        data_type,
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View
-    )
+    matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
 }
 
 fn is_bytes(data_type: &DataType) -> bool {
-    is_text(data_type)
-        || matches!(
-            data_type,
-            DataType::Binary | DataType::LargeBinary | DataType::BinaryView
-        )
+    is_text(data_type) || matches!(data_type, DataType::Binary | DataType::LargeBinary | DataType::BinaryView)
 }
 
 fn is_headers(data_type: &DataType) -> bool {
@@ -220,24 +191,17 @@ impl<'a> Rows<'a> {
             return Ok(None);
         }
         let number = column.value(row);
-        i32::try_from(number)
-            .ok()
-            .filter(|number| *number >= 0)
-            .map(Some)
-            .ok_or_else(|| {
-                Error::new(
-                    ErrorKind::Data,
-                    format!("a row for the Kafka sink has the partition {number}; expected 0 or more"),
-                )
-            })
+        i32::try_from(number).ok().filter(|number| *number >= 0).map(Some).ok_or_else(|| {
+            Error::new(
+                ErrorKind::Data,
+                format!("a row for the Kafka sink has the partition {number}; expected 0 or more"),
+            )
+        })
     }
 
     /// Milliseconds since 1970.
     pub(super) fn timestamp(&self, row: usize) -> Option<i64> {
-        let column = self
-            .timestamp
-            .as_ref()?
-            .as_primitive::<TimestampMillisecondType>();
+        let column = self.timestamp.as_ref()?.as_primitive::<TimestampMillisecondType>();
         column.is_valid(row).then(|| column.value(row))
     }
 
@@ -248,10 +212,8 @@ impl<'a> Rows<'a> {
 
     /// Calls `send` with the row's headers, in order.
     pub(super) fn with_headers<T>(&self, row: usize, send: impl FnOnce(&[(&str, Option<&[u8]>)]) -> T) -> T {
-        let list = self
-            .headers
-            .and_then(|column| column.as_list_opt::<i32>())
-            .filter(|list| list.is_valid(row));
+        let list =
+            self.headers.and_then(|column| column.as_list_opt::<i32>()).filter(|list| list.is_valid(row));
         let Some(list) = list else { return send(&[]) };
         let entries = list.value(row);
         let entries: &StructArray = entries.as_struct();
@@ -259,10 +221,7 @@ impl<'a> Rows<'a> {
         let headers: Vec<(&str, Option<&[u8]>)> = (0..entries.len())
             .filter(|entry| entries.is_valid(*entry))
             .map(|entry| {
-                let key = keys
-                    .get(entry)
-                    .and_then(|key| std::str::from_utf8(key).ok())
-                    .unwrap_or_default();
+                let key = keys.get(entry).and_then(|key| std::str::from_utf8(key).ok()).unwrap_or_default();
                 (key, values.get(entry))
             })
             .collect();
@@ -278,53 +237,26 @@ mod tests {
     use super::*;
 
     fn schema(fields: &[(&str, DataType)]) -> SchemaRef {
-        Arc::new(Schema::new(
-            fields
-                .iter()
-                .map(|(n, t)| Field::new(*n, t.clone(), true))
-                .collect::<Vec<_>>(),
-        ))
+        Arc::new(Schema::new(fields.iter().map(|(n, t)| Field::new(*n, t.clone(), true)).collect::<Vec<_>>()))
     }
 
     #[test]
     fn columns_are_checked_by_name_and_type() {
         let text = DataType::Utf8View;
         for (fields, topic, hint) in [
-            (
-                vec![("key", text.clone())],
-                Some("out"),
-                "needs a column 'value', and the query gives [key]",
-            ),
-            (
-                vec![("value", DataType::Int64)],
-                Some("out"),
-                "'value' of the Kafka sink has the type Int64",
-            ),
-            (
-                vec![("value", text.clone()), ("key", DataType::Float64)],
-                Some("out"),
-                "'key'",
-            ),
-            (
-                vec![("value", text.clone()), ("partition", text.clone())],
-                Some("out"),
-                "an integer",
-            ),
+            (vec![("key", text.clone())], Some("out"), "needs a column 'value', and the query gives [key]"),
+            (vec![("value", DataType::Int64)], Some("out"), "'value' of the Kafka sink has the type Int64"),
+            (vec![("value", text.clone()), ("key", DataType::Float64)], Some("out"), "'key'"),
+            (vec![("value", text.clone()), ("partition", text.clone())], Some("out"), "an integer"),
             (vec![("value", text.clone())], None, "no topic"),
             (vec![("value", text.clone())], Some(""), "no topic"),
         ] {
-            let error = ColumnMap::new(&schema(&fields), topic.map(Arc::from))
-                .unwrap_err()
-                .to_string();
+            let error = ColumnMap::new(&schema(&fields), topic.map(Arc::from)).unwrap_err().to_string();
             assert!(error.contains(hint), "{error}");
         }
         assert!(
             ColumnMap::new(
-                &schema(&[
-                    ("value", text.clone()),
-                    ("topic", text),
-                    ("other", DataType::Date32)
-                ]),
+                &schema(&[("value", text.clone()), ("topic", text), ("other", DataType::Date32)]),
                 None
             )
             .is_ok()
@@ -345,10 +277,7 @@ mod tests {
         assert!(rows.are_plain());
         assert_eq!((rows.value(0), rows.value(1)), (Some(&b"v"[..]), None));
         assert_eq!((rows.key(0), rows.key(1)), (Some(&b"k"[..]), Some(&b""[..])));
-        assert_eq!(
-            (rows.partition(0).unwrap(), rows.partition(1).unwrap()),
-            (Some(3), None)
-        );
+        assert_eq!((rows.partition(0).unwrap(), rows.partition(1).unwrap()), (Some(3), None));
         assert_eq!(rows.topic(0).unwrap(), "t");
         assert!(rows.topic(1).unwrap_err().to_string().contains("no topic"));
     }

@@ -36,11 +36,7 @@ impl SinkProvider for KafkaSinkProvider {
         let topic = options.get("topic").map(|topic| Arc::from(topic.trim()));
         let columns = ColumnMap::new(schema, topic)?;
         let config = client_config(options, Role::Producer)?;
-        Ok(Arc::new(KafkaSink {
-            columns,
-            config,
-            producer: parking_lot::Mutex::new(None),
-        }))
+        Ok(Arc::new(KafkaSink { columns, config, producer: parking_lot::Mutex::new(None) }))
     }
 }
 
@@ -60,10 +56,7 @@ impl std::fmt::Debug for KafkaSink {
 #[async_trait]
 impl Sink for KafkaSink {
     fn description(&self) -> String {
-        format!(
-            "KafkaTable[{}]",
-            self.columns.topic.as_deref().unwrap_or("by column topic")
-        )
+        format!("KafkaTable[{}]", self.columns.topic.as_deref().unwrap_or("by column topic"))
     }
 
     async fn open(&self) -> Result<()> {
@@ -72,30 +65,20 @@ impl Sink for KafkaSink {
         let made = tokio::task::spawn_blocking(move || {
             let producer = AckedProducer::new(&config)?;
             if let Some(topic) = topic {
-                wait_for_topic(
-                    &producer,
-                    &topic,
-                    config.get("bootstrap.servers").unwrap_or_default(),
-                )?;
+                wait_for_topic(&producer, &topic, config.get("bootstrap.servers").unwrap_or_default())?;
             }
             Ok::<_, Error>(producer)
         });
-        let producer = made
-            .await
-            .map_err(|e| Error::internal("opening a Kafka sink ended early").with_source(e))??;
+        let producer =
+            made.await.map_err(|e| Error::internal("opening a Kafka sink ended early").with_source(e))??;
         *self.producer.lock() = Some(producer);
         Ok(())
     }
 
     fn writer(&self, _pipeline: usize) -> Result<Box<dyn SinkWriter>> {
         let producer = self.producer.lock();
-        let producer = producer
-            .as_ref()
-            .ok_or_else(|| Error::internal("the Kafka sink was not opened"))?;
-        Ok(Box::new(KafkaWriter::new(
-            producer.topics(),
-            self.columns.clone(),
-        )))
+        let producer = producer.as_ref().ok_or_else(|| Error::internal("the Kafka sink was not opened"))?;
+        Ok(Box::new(KafkaWriter::new(producer.topics(), self.columns.clone())))
     }
 
     async fn commit(&self, _epoch: EpochId, _messages: Vec<CommitMessage>) -> Result<()> {
@@ -118,9 +101,9 @@ fn wait_for_topic(producer: &AckedProducer, topic: &str, brokers: &str) -> Resul
                 ));
             }
             Err(error) if attempt >= ATTEMPTS => {
-                return Err(error.context(format!(
-                    "topic '{topic}' of the Kafka sink is not there; create it"
-                )));
+                return Err(
+                    error.context(format!("topic '{topic}' of the Kafka sink is not there; create it"))
+                );
             }
             _ => {
                 attempt += 1;

@@ -21,27 +21,17 @@ pub(super) struct KafkaWriter {
 
 impl KafkaWriter {
     pub(super) fn new(topics: Topics, columns: ColumnMap) -> Self {
-        Self {
-            topics,
-            columns,
-            acks: Acks::new(),
-        }
+        Self { topics, columns, acks: Acks::new() }
     }
 }
 
 fn queue(topics: &mut Topics, rows: &Rows<'_>, row: usize, acks: &Arc<Acks>) -> Result<Queued> {
-    let record = Record {
-        key: rows.key(row),
-        value: rows.value(row),
-        partition: rows.partition(row)?,
-    };
+    let record = Record { key: rows.key(row), value: rows.value(row), partition: rows.partition(row)? };
     let topic = rows.topic(row)?;
     if rows.are_plain() {
         return topics.send(topic, record, acks);
     }
-    rows.with_headers(row, |headers| {
-        topics.send_with(topic, record, rows.timestamp(row), headers, acks)
-    })
+    rows.with_headers(row, |headers| topics.send_with(topic, record, rows.timestamp(row), headers, acks))
 }
 
 #[async_trait]

@@ -20,11 +20,7 @@ pub(super) fn schema(include_headers: bool) -> SchemaRef {
         Field::new("topic", DataType::Utf8, true),
         Field::new("partition", DataType::Int32, true),
         Field::new("offset", DataType::Int64, true),
-        Field::new(
-            "timestamp",
-            DataType::Timestamp(TimeUnit::Microsecond, None),
-            true,
-        ),
+        Field::new("timestamp", DataType::Timestamp(TimeUnit::Microsecond, None), true),
         Field::new("timestampType", DataType::Int32, true),
     ];
     if include_headers {
@@ -35,10 +31,7 @@ pub(super) fn schema(include_headers: bool) -> SchemaRef {
 }
 
 fn header_fields() -> Fields {
-    Fields::from(vec![
-        Field::new("key", DataType::Utf8, true),
-        Field::new("value", DataType::Binary, true),
-    ])
+    Fields::from(vec![Field::new("key", DataType::Utf8, true), Field::new("value", DataType::Binary, true)])
 }
 
 /// A batch of `projected`, a projection of [`schema`].
@@ -62,23 +55,16 @@ fn column(name: &str, messages: &Messages, partition: &Partition) -> Result<Arra
     Ok(match name {
         "key" => binary(all.map(|message| message.key())),
         "value" => binary(all.map(|message| message.value())),
-        "topic" => Arc::new(StringArray::from_iter_values(std::iter::repeat_n(
-            &*partition.topic,
-            rows,
-        ))),
+        "topic" => Arc::new(StringArray::from_iter_values(std::iter::repeat_n(&*partition.topic, rows))),
         "partition" => Arc::new(Int32Array::from_value(partition.number, rows)),
         "offset" => Arc::new(Int64Array::from_iter_values(all.map(|message| message.offset()))),
         "timestamp" => Arc::new(TimestampMicrosecondArray::from_iter_values(
             all.map(|message| message.timestamp().0.saturating_mul(1000)),
         )),
-        "timestampType" => Arc::new(Int32Array::from_iter_values(
-            all.map(|message| message.timestamp().1),
-        )),
+        "timestampType" => Arc::new(Int32Array::from_iter_values(all.map(|message| message.timestamp().1))),
         "headers" => headers(all),
         other => {
-            return Err(ArrowError::SchemaError(format!(
-                "a Kafka record has no column '{other}'"
-            )));
+            return Err(ArrowError::SchemaError(format!("a Kafka record has no column '{other}'")));
         }
     })
 }
@@ -94,10 +80,7 @@ fn binary<'a>(values: impl ExactSizeIterator<Item = Option<&'a [u8]>> + Clone) -
 fn headers<'a>(messages: impl Iterator<Item = Message<'a>>) -> ArrayRef {
     let entry = StructBuilder::new(
         header_fields(),
-        vec![
-            Box::new(StringBuilder::new()) as _,
-            Box::new(BinaryBuilder::new()) as _,
-        ],
+        vec![Box::new(StringBuilder::new()) as _, Box::new(BinaryBuilder::new()) as _],
     );
     let mut list = ListBuilder::new(entry);
     for message in messages {

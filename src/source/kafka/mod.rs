@@ -46,9 +46,7 @@ struct KafkaSource {
 
 impl std::fmt::Debug for KafkaSource {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("KafkaSource")
-            .field(&self.options.subscribed)
-            .finish()
+        f.debug_tuple("KafkaSource").field(&self.options.subscribed).finish()
     }
 }
 
@@ -56,11 +54,7 @@ impl KafkaSource {
     fn new(options: &Options) -> Result<Self> {
         let options = KafkaSourceOptions::parse(options)?;
         let schema = decode::schema(options.include_headers);
-        Ok(Self {
-            options,
-            schema,
-            look_up: parking_lot::Mutex::new(None),
-        })
+        Ok(Self { options, schema, look_up: parking_lot::Mutex::new(None) })
     }
 
     fn look_up(&self) -> Result<LookUp> {
@@ -74,22 +68,15 @@ impl KafkaSource {
     }
 
     async fn partitions(&self) -> Result<BTreeSet<Partition>> {
-        self.look_up()?
-            .partitions(self.options.subscription.clone())
-            .await
+        self.look_up()?.partitions(self.options.subscription.clone()).await
     }
 
     async fn at_times(&self, times: SourceOffsets) -> Result<SourceOffsets> {
         let look_up = self.look_up()?;
-        let points = times
-            .iter()
-            .map(|(partition, time)| (partition.clone(), Point::Timestamp(*time)))
-            .collect();
-        let (found, after_all): (Vec<_>, Vec<_>) = look_up
-            .offsets(points)
-            .await?
-            .into_iter()
-            .partition(|(_, offset)| offset.is_some());
+        let points =
+            times.iter().map(|(partition, time)| (partition.clone(), Point::Timestamp(*time))).collect();
+        let (found, after_all): (Vec<_>, Vec<_>) =
+            look_up.offsets(points).await?.into_iter().partition(|(_, offset)| offset.is_some());
         let mut offsets: SourceOffsets = found
             .into_iter()
             .filter_map(|(partition, offset)| offset.map(|offset| (partition, offset)))
@@ -106,12 +93,7 @@ impl KafkaSource {
             ));
         }
         offsets.extend(
-            look_up
-                .ends(
-                    after_all.into_iter().map(|(partition, _)| partition),
-                    Point::Latest,
-                )
-                .await?,
+            look_up.ends(after_all.into_iter().map(|(partition, _)| partition), Point::Latest).await?,
         );
         Ok(offsets)
     }
@@ -119,17 +101,9 @@ impl KafkaSource {
     /// Offsets as the user gave them, with -1 and -2 looked up.
     async fn resolve(&self, given: &SourceOffsets) -> Result<SourceOffsets> {
         let look_up = self.look_up()?;
-        let at = |mark: i64| {
-            given
-                .iter()
-                .filter(move |(_, offset)| **offset == mark)
-                .map(|(p, _)| p.clone())
-        };
-        let mut offsets: SourceOffsets = given
-            .iter()
-            .filter(|(_, offset)| **offset >= 0)
-            .map(|(p, o)| (p.clone(), *o))
-            .collect();
+        let at = |mark: i64| given.iter().filter(move |(_, offset)| **offset == mark).map(|(p, _)| p.clone());
+        let mut offsets: SourceOffsets =
+            given.iter().filter(|(_, offset)| **offset >= 0).map(|(p, o)| (p.clone(), *o)).collect();
         offsets.extend(look_up.ends(at(-1), Point::Latest).await?);
         offsets.extend(look_up.ends(at(-2), Point::Earliest).await?);
         Ok(offsets)
@@ -188,13 +162,7 @@ impl Source for KafkaSource {
                 self.resolve(given).await
             }
             Starting::Time(millis) => {
-                self.at_times(
-                    partitions
-                        .into_iter()
-                        .map(|partition| (partition, *millis))
-                        .collect(),
-                )
-                .await
+                self.at_times(partitions.into_iter().map(|partition| (partition, *millis)).collect()).await
             }
             Starting::Times(given) => {
                 check_all_named("startingOffsetsByTimestamp", given, &partitions)?;
@@ -218,21 +186,16 @@ impl Source for KafkaSource {
             match earliest.get(partition) {
                 None => losses.push(format!("partition {partition} is gone")),
                 Some(first) if offset < first => {
-                    losses.push(format!(
-                        "{partition} begins at {first}, the checkpoint stands at {offset}"
-                    ));
+                    losses.push(format!("{partition} begins at {first}, the checkpoint stands at {offset}"));
                 }
                 _ => {}
             }
             if let Some(end) = latest.get(partition).filter(|end| *end < offset) {
-                losses.push(format!(
-                    "{partition} ends at {end}, the checkpoint stands at {offset}"
-                ));
+                losses.push(format!("{partition} ends at {end}, the checkpoint stands at {offset}"));
             }
         }
-        for (partition, first) in earliest
-            .iter()
-            .filter(|(p, first)| **first > 0 && !committed.contains_key(*p))
+        for (partition, first) in
+            earliest.iter().filter(|(p, first)| **first > 0 && !committed.contains_key(*p))
         {
             losses.push(format!("the new partition {partition} begins at {first}"));
         }
@@ -248,10 +211,8 @@ impl Source for KafkaSource {
             .into_iter()
             .map(|(partition, first)| {
                 let end = latest.get(&partition).copied().unwrap_or(first);
-                let stands = committed
-                    .get(&partition)
-                    .copied()
-                    .filter(|offset| (first..=end).contains(offset));
+                let stands =
+                    committed.get(&partition).copied().filter(|offset| (first..=end).contains(offset));
                 (partition, stands.unwrap_or(first))
             })
             .collect())
@@ -269,25 +230,17 @@ impl Source for KafkaSource {
         );
         let mut config = self.options.client.clone();
         // Tells where the partition ends, past offsets that hold no record; costs a wake-up each time it is reached.
-        config.set(
-            "enable.partition.eof",
-            if request.bounded { "true" } else { "false" },
-        );
+        config.set("enable.partition.eof", if request.bounded { "true" } else { "false" });
         let fail_on_data_loss = self.options.fail_on_data_loss;
         let opened = tokio::task::spawn_blocking(move || {
             let queues = PartitionedConsumer::new(&config)?.assign(&request.start)?;
-            let readers = queues
-                .into_iter()
-                .zip(request.start)
-                .map(|(queue, (partition, start))| {
-                    let reader =
-                        KafkaReader::new(queue, partition, Arc::clone(&projected), start, fail_on_data_loss);
-                    Box::new(reader) as Box<dyn PartitionReader>
-                });
+            let readers = queues.into_iter().zip(request.start).map(|(queue, (partition, start))| {
+                let reader =
+                    KafkaReader::new(queue, partition, Arc::clone(&projected), start, fail_on_data_loss);
+                Box::new(reader) as Box<dyn PartitionReader>
+            });
             Ok(readers.collect())
         });
-        opened
-            .await
-            .map_err(|e| Error::internal("opening a Kafka source ended early").with_source(e))?
+        opened.await.map_err(|e| Error::internal("opening a Kafka source ended early").with_source(e))?
     }
 }

@@ -12,15 +12,10 @@ use crate::error::{Error, ErrorKind, Result};
 pub(super) fn encode(offsets: &SourceOffsets) -> String {
     let mut topics: BTreeMap<&str, Map<String, Value>> = BTreeMap::new();
     for (partition, offset) in offsets {
-        topics
-            .entry(&partition.topic)
-            .or_default()
-            .insert(partition.number.to_string(), (*offset).into());
+        topics.entry(&partition.topic).or_default().insert(partition.number.to_string(), (*offset).into());
     }
-    let topics: Map<String, Value> = topics
-        .into_iter()
-        .map(|(topic, partitions)| (topic.to_owned(), partitions.into()))
-        .collect();
+    let topics: Map<String, Value> =
+        topics.into_iter().map(|(topic, partitions)| (topic.to_owned(), partitions.into())).collect();
     Value::Object(topics).to_string()
 }
 
@@ -49,11 +44,7 @@ pub(super) fn decode_lenient(text: &str) -> Result<SourceOffsets> {
     for (topic, partitions) in topics {
         let topic: Arc<str> = topic.into();
         for (number, offset) in partitions {
-            let number: i32 = number
-                .parse()
-                .ok()
-                .filter(|number| *number >= 0)
-                .ok_or_else(refuse)?;
+            let number: i32 = number.parse().ok().filter(|number| *number >= 0).ok_or_else(refuse)?;
             offsets.insert(Partition::new(Arc::clone(&topic), number), offset);
         }
     }
@@ -72,9 +63,7 @@ pub(super) fn decode_partitions(text: &str) -> Result<std::collections::BTreeSet
         .into_iter()
         .flat_map(|(topic, numbers)| {
             let topic: Arc<str> = topic.into();
-            numbers
-                .into_iter()
-                .map(move |number| Partition::new(Arc::clone(&topic), number))
+            numbers.into_iter().map(move |number| Partition::new(Arc::clone(&topic), number))
         })
         .collect();
     if partitions.is_empty() || partitions.iter().any(|partition| partition.number < 0) {
@@ -102,24 +91,13 @@ mod tests {
 
     #[test]
     fn what_is_not_kafkas_offsets_is_refused() {
-        for text in [
-            "",
-            "12",
-            "[]",
-            r#"{"a":1}"#,
-            r#"{"a":{"x":1}}"#,
-            r#"{"a":{"0":1.5}}"#,
-            r#"{"a":{"-1":1}}"#,
-        ] {
+        for text in
+            ["", "12", "[]", r#"{"a":1}"#, r#"{"a":{"x":1}}"#, r#"{"a":{"0":1.5}}"#, r#"{"a":{"-1":1}}"#]
+        {
             let error = decode(text).unwrap_err();
             assert!(error.to_string().contains("expected JSON like"), "{error}");
         }
-        assert!(
-            decode(r#"{"a":{"0":-2}}"#)
-                .unwrap_err()
-                .to_string()
-                .contains("a-0 stands at -2")
-        );
+        assert!(decode(r#"{"a":{"0":-2}}"#).unwrap_err().to_string().contains("a-0 stands at -2"));
     }
 
     proptest! {

@@ -57,12 +57,8 @@ impl KafkaSourceOptions {
             let prefix = options.get("groupIdPrefix").unwrap_or("epochflow-source");
             client.set("group.id", format!("{prefix}-{}", uuid::Uuid::new_v4()));
         }
-        let retries = options
-            .parse("fetchOffset.numRetries", "a whole number")?
-            .unwrap_or(3);
-        let retry_after = options
-            .parse("fetchOffset.retryIntervalMs", "milliseconds")?
-            .unwrap_or(1000);
+        let retries = options.parse("fetchOffset.numRetries", "a whole number")?.unwrap_or(3);
+        let retry_after = options.parse("fetchOffset.retryIntervalMs", "milliseconds")?.unwrap_or(1000);
         Ok(Self {
             subscription,
             subscribed,
@@ -117,26 +113,16 @@ fn subscription(options: &Options) -> Result<(Subscription, String)> {
         }
         "subscribePattern" => {
             if value.is_empty() {
-                return Err(invalid(
-                    name,
-                    value,
-                    "a regular expression that matches whole topic names",
-                ));
+                return Err(invalid(name, value, "a regular expression that matches whole topic names"));
             }
             let pattern = Regex::new(value)
                 .map_err(|error| invalid(name, value, &format!("a regular expression ({error})")))?;
-            Ok((
-                Subscription::Pattern(pattern),
-                format!("SubscribePattern[{value}]"),
-            ))
+            Ok((Subscription::Pattern(pattern), format!("SubscribePattern[{value}]")))
         }
         _ => {
             let partitions = offsets::decode_partitions(value)?;
             let shown: Vec<_> = partitions.iter().map(ToString::to_string).collect();
-            Ok((
-                Subscription::Partitions(partitions),
-                format!("Assign[{}]", shown.join(", ")),
-            ))
+            Ok((Subscription::Partitions(partitions), format!("Assign[{}]", shown.join(", "))))
         }
     }
 }
@@ -178,11 +164,7 @@ fn latest_if_no_match(options: &Options) -> Result<bool> {
         None => Ok(false),
         Some(value) if value.eq_ignore_ascii_case("error") => Ok(false),
         Some(value) if value.eq_ignore_ascii_case("latest") => Ok(true),
-        Some(value) => Err(invalid(
-            "startingOffsetsByTimestampStrategy",
-            value,
-            "error or latest",
-        )),
+        Some(value) => Err(invalid("startingOffsetsByTimestampStrategy", value, "error or latest")),
     }
 }
 
@@ -207,12 +189,9 @@ mod tests {
 
     #[test]
     fn a_time_wins_over_offsets() {
-        let parsed = parse(&[
-            ("subscribe", "a"),
-            ("startingOffsets", "earliest"),
-            ("startingTimestamp", "17"),
-        ])
-        .unwrap();
+        let parsed =
+            parse(&[("subscribe", "a"), ("startingOffsets", "earliest"), ("startingTimestamp", "17")])
+                .unwrap();
         assert_eq!(parsed.starting, Starting::Time(17));
     }
 
@@ -220,33 +199,15 @@ mod tests {
     fn what_is_wrong_is_named() {
         for (options, hint) in [
             (&[][..], "needs one of"),
-            (
-                &[("subscribe", "a"), ("assign", r#"{"a":[0]}"#)],
-                "exclude each other",
-            ),
+            (&[("subscribe", "a"), ("assign", r#"{"a":[0]}"#)], "exclude each other"),
             (&[("subscribe", " , ")], "topics, separated by commas"),
             (&[("subscribePattern", "(")], "a regular expression"),
             (&[("assign", "a")], r#""topicA":[0,1]"#),
-            (
-                &[("subscribe", "a"), ("startingOffsets", "first")],
-                "earliest, latest or JSON",
-            ),
-            (
-                &[("subscribe", "a"), ("startingOffsets", r#"{"a":{"0":-3}}"#)],
-                "a-0 at -3",
-            ),
-            (
-                &[("subscribe", "a"), ("failOnDataLoss", "maybe")],
-                "true or false",
-            ),
-            (
-                &[("subscribe", "a"), ("maxOffsetsPerTrigger", "0")],
-                "greater than 0",
-            ),
-            (
-                &[("subscribe", "a"), ("endingOffsets", "latest")],
-                "available-now",
-            ),
+            (&[("subscribe", "a"), ("startingOffsets", "first")], "earliest, latest or JSON"),
+            (&[("subscribe", "a"), ("startingOffsets", r#"{"a":{"0":-3}}"#)], "a-0 at -3"),
+            (&[("subscribe", "a"), ("failOnDataLoss", "maybe")], "true or false"),
+            (&[("subscribe", "a"), ("maxOffsetsPerTrigger", "0")], "greater than 0"),
+            (&[("subscribe", "a"), ("endingOffsets", "latest")], "available-now"),
         ] {
             let error = parse(options).unwrap_err().to_string();
             assert!(error.contains(hint), "{error}");

@@ -34,22 +34,13 @@ impl KafkaReader {
         start: Offset,
         fail_on_data_loss: bool,
     ) -> Self {
-        Self {
-            queue,
-            partition,
-            projected,
-            position: start,
-            fail_on_data_loss,
-            ahead: Messages::default(),
-        }
+        Self { queue, partition, projected, position: start, fail_on_data_loss, ahead: Messages::default() }
     }
 
     /// Splits `messages` into records before `end`, which are returned, and what comes after, which is kept. Errors
     /// and the end of the partition stand between records, in the order of arrival.
     fn take_before(&mut self, mut messages: Messages, end: Offset) -> Result<Messages> {
-        let stop = messages
-            .iter()
-            .position(|message| message.error().is_some() || message.offset() >= end);
+        let stop = messages.iter().position(|message| message.error().is_some() || message.offset() >= end);
         let Some(stop) = stop else {
             if let Some(last) = messages.iter().last() {
                 self.position = last.offset() + 1;
@@ -87,10 +78,7 @@ impl KafkaReader {
                 Ok(())
             }
             RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange => {
-                let lost = format!(
-                    "offset {} of {} is no longer in Kafka",
-                    self.position, self.partition
-                );
+                let lost = format!("offset {} of {} is no longer in Kafka", self.position, self.partition);
                 if self.fail_on_data_loss {
                     return Err(super::data_loss(&lost));
                 }
@@ -102,10 +90,7 @@ impl KafkaReader {
                 tracing::debug!(target: "epochflow::kafka", "reading {}: {code}", self.partition);
                 Ok(())
             }
-            code => Err(Error::new(
-                kind_of(code),
-                format!("cannot read {}: {code}", self.partition),
-            )),
+            code => Err(Error::new(kind_of(code), format!("cannot read {}: {code}", self.partition))),
         }
     }
 }
