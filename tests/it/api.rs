@@ -3,9 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use epochflow::{
-    EmbeddedBroker, ErrorKind, StreamDataFrame, StreamSession, StreamingQuery, Trigger,
-};
+use epochflow::{EmbeddedBroker, ErrorKind, StreamDataFrame, StreamSession, StreamingQuery, Trigger};
 
 use crate::support::in_time;
 use crate::support::kafka::{Receiver, Record, Sender};
@@ -56,7 +54,11 @@ async fn a_query_tells_who_it_is_and_what_it_does() {
     let (session, script) = scripted();
     let start = || {
         let events = session.read_stream().format("scripted").load().unwrap();
-        events.write_stream().format("memory").query_name("mine").trigger(Trigger::ProcessingTime(Duration::ZERO))
+        events
+            .write_stream()
+            .format("memory")
+            .query_name("mine")
+            .trigger(Trigger::ProcessingTime(Duration::ZERO))
     };
     let query = start().start().await.unwrap();
     assert_eq!(query.name(), Some("mine"));
@@ -145,7 +147,11 @@ async fn a_kafka_sink_needs_a_checkpoint() {
     let (session, _) = scripted();
     session.sql("CREATE EXTERNAL TABLE t STORED AS SCRIPTED LOCATION 'x'").await.unwrap();
     let rows = session.sql("SELECT text AS value FROM t").await.unwrap();
-    let writer = rows.write_stream().format("kafka").option("topic", "t").option("kafka.bootstrap.servers", "127.0.0.1:1");
+    let writer = rows
+        .write_stream()
+        .format("kafka")
+        .option("topic", "t")
+        .option("kafka.bootstrap.servers", "127.0.0.1:1");
     let error = writer.start().await.unwrap_err();
     assert!(error.to_string().contains("checkpointLocation"), "{error}");
 }

@@ -62,7 +62,8 @@ async fn both_engines_write_what_spark_writes() {
         assert_eq!(keys, ["batchWatermarkMs", "batchTimestampMs", "conf"]);
         assert_eq!(metadata["conf"].as_object().unwrap().len(), 11);
         let leftover = |folder: &str| {
-            let names = std::fs::read_dir(checkpoint.join(folder)).unwrap().map(|entry| entry.unwrap().file_name());
+            let names =
+                std::fs::read_dir(checkpoint.join(folder)).unwrap().map(|entry| entry.unwrap().file_name());
             names.filter(|name| name.to_str().unwrap().starts_with('.')).count()
         };
         assert_eq!((leftover("offsets"), leftover("commits")), (0, 0), "no temporary files");

@@ -44,7 +44,11 @@ async fn explain_needs_no_broker_and_shows_the_leaf() {
     let path = pipeline(folder.path(), &copy("127.0.0.1:1"));
     let ended = ended(&["explain", path.to_str().unwrap(), "--trigger", "available-now"]).await;
     assert!(ended.status.success(), "{}", ended.stderr);
-    assert!(ended.stdout.contains("SourceExec: KafkaV2[Subscribe[in]], projection=[key, value]"), "{}", ended.stdout);
+    assert!(
+        ended.stdout.contains("SourceExec: KafkaV2[Subscribe[in]], projection=[key, value]"),
+        "{}",
+        ended.stdout
+    );
     assert!(ended.stdout.contains("trigger available-now"), "{}", ended.stdout);
 }
 
@@ -61,8 +65,16 @@ async fn run_prints_sparks_progress_as_json_and_show_tells_what_the_checkpoint_h
     let checkpoint = folder.path().join("a checkpoint");
     let checkpoint = checkpoint.to_str().unwrap();
     let run = ended(&[
-        "run", path.to_str().unwrap(), "--checkpoint", checkpoint, "--trigger", "available-now", "--name", "copy",
-        "--progress", "json",
+        "run",
+        path.to_str().unwrap(),
+        "--checkpoint",
+        checkpoint,
+        "--trigger",
+        "available-now",
+        "--name",
+        "copy",
+        "--progress",
+        "json",
     ])
     .await;
     assert!(run.status.success(), "{}", run.stderr);
@@ -110,7 +122,10 @@ async fn a_wrong_command_exits_with_2_and_a_failed_query_with_1_and_one_line() {
         path.to_str().unwrap().to_owned()
     };
     let good = file("good.sql", &copy("127.0.0.1:1"));
-    let count = file("count.sql", &copy("127.0.0.1:1").replace("key, value FROM events", "count(*) AS value FROM events"));
+    let count = file(
+        "count.sql",
+        &copy("127.0.0.1:1").replace("key, value FROM events", "count(*) AS value FROM events"),
+    );
     let broken = file("broken.sql", "SELEC 1");
     let typo = file("typo.sql", &copy("127.0.0.1:1").replace("startingOffsets", "startingOfsets"));
     let two = file("two.sql", &format!("{0}{0}", "INSERT INTO copies SELECT 1 AS value FROM events;"));
@@ -123,7 +138,11 @@ async fn a_wrong_command_exits_with_2_and_a_failed_query_with_1_and_one_line() {
         (vec!["run", &good, "--checkpoint", checkpoint, "--trigger", "hourly"], 2, "available-now or once"),
         (vec!["run", "/no/such.sql", "--checkpoint", checkpoint, "--trigger", "once"], 2, "/no/such.sql"),
         (vec!["run", &typo, "--checkpoint", checkpoint, "--trigger", "once"], 2, "startingofsets"),
-        (vec!["run", &good, "--checkpoint", checkpoint, "--trigger", "once", "--delivery", "exactly-once"], 2, "at-least-once"),
+        (
+            vec!["run", &good, "--checkpoint", checkpoint, "--trigger", "once", "--delivery", "exactly-once"],
+            2,
+            "at-least-once",
+        ),
         (vec!["run", &count, "--checkpoint", checkpoint, "--trigger", "once"], 1, "aggregation"),
         (vec!["run", &broken, "--checkpoint", checkpoint, "--trigger", "once"], 1, "SELEC"),
         (vec!["run", &two, "--checkpoint", checkpoint, "--trigger", "once"], 1, "copies"),
@@ -135,7 +154,8 @@ async fn a_wrong_command_exits_with_2_and_a_failed_query_with_1_and_one_line() {
         assert_eq!(ended.status.code(), Some(status), "{args:?}: {}", ended.stderr);
         assert!(ended.stderr.contains(hint), "{args:?}: {}", ended.stderr);
         if status == 1 {
-            let message: Vec<_> = ended.stderr.lines().filter(|line| line.starts_with("epochflow: ")).collect();
+            let message: Vec<_> =
+                ended.stderr.lines().filter(|line| line.starts_with("epochflow: ")).collect();
             assert_eq!(message.len(), 1, "{args:?}: {}", ended.stderr);
         }
     }
@@ -152,5 +172,9 @@ async fn an_interrupt_while_the_broker_does_not_answer_ends_at_once() {
     let asked = std::time::Instant::now();
     let ended = engine.ended().await;
     assert!(ended.status.success(), "{}", ended.stderr);
-    assert!(asked.elapsed() < std::time::Duration::from_secs(5), "it waited for the broker: {:?}", asked.elapsed());
+    assert!(
+        asked.elapsed() < std::time::Duration::from_secs(5),
+        "it waited for the broker: {:?}",
+        asked.elapsed()
+    );
 }

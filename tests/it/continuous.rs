@@ -106,7 +106,8 @@ async fn nothing_new_writes_no_epoch() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sixty_four_partitions_share_the_threads() {
-    let Running { script, sink, query, .. } = start("SELECT text FROM events", Script::new(64), OFTEN, None).await;
+    let Running { script, sink, query, .. } =
+        start("SELECT text FROM events", Script::new(64), OFTEN, None).await;
     for round in 0..20 {
         for partition in 0..64 {
             script.push(partition, format!("{partition}/{round}"));
@@ -125,7 +126,8 @@ async fn sixty_four_partitions_share_the_threads() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_epoch_is_committed_only_after_its_rows_are_written() {
-    let Running { script, sink, query, .. } = start("SELECT text FROM events", Script::new(2), OFTEN, None).await;
+    let Running { script, sink, query, .. } =
+        start("SELECT text FROM events", Script::new(2), OFTEN, None).await;
     for number in 0..30 {
         script.push(number % 2, format!("{number}"));
         if number % 10 == 9 {
@@ -146,7 +148,11 @@ async fn an_epoch_is_committed_only_after_its_rows_are_written() {
     let mut promised = 0;
     for (progress, written) in query.recent_progress().iter().zip(written_at_commit) {
         promised += progress.sink.num_output_rows;
-        assert!(written as u64 >= promised, "epoch {} claims {promised} rows, {written} are there", progress.batch_id);
+        assert!(
+            written as u64 >= promised,
+            "epoch {} claims {promised} rows, {written} are there",
+            progress.batch_id
+        );
     }
     in_time("the stop", query.stop()).await.unwrap();
 }
@@ -186,7 +192,8 @@ async fn two_sources_in_a_union_have_a_line_each_in_the_checkpoint() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn only_the_columns_that_the_query_reads_are_built() {
-    let Running { script, query, .. } = start("SELECT 'constant' AS text FROM events", Script::new(1), OFTEN, None).await;
+    let Running { script, query, .. } =
+        start("SELECT 'constant' AS text FROM events", Script::new(1), OFTEN, None).await;
     assert_eq!(script.projections(), [Vec::<usize>::new()]);
     in_time("the stop", query.stop()).await.unwrap();
 }

@@ -91,7 +91,10 @@ fn check(rows: &[(i32, i64)], runs: &[RunStart], sent: i64, expect_no_repetition
     rows.iter().for_each(|row| *times.entry(*row).or_default() += 1);
     for partition in 0..PARTITIONS {
         for offset in 0..sent {
-            assert!(times.contains_key(&(partition, offset)), "record {partition}/{offset} of {sent} is lost");
+            assert!(
+                times.contains_key(&(partition, offset)),
+                "record {partition}/{offset} of {sent} is lost"
+            );
         }
     }
     assert_eq!(times.len() as i64, sent * i64::from(PARTITIONS), "no row without a record");
@@ -101,9 +104,15 @@ fn check(rows: &[(i32, i64)], runs: &[RunStart], sent: i64, expect_no_repetition
         let mut last: BTreeMap<i32, i64> = BTreeMap::new();
         for (partition, offset) in &rows[from..to] {
             let committed = run.committed.get(partition).copied().unwrap_or(0);
-            assert!(*offset >= committed, "run {number} repeats {partition}/{offset}, committed up to {committed}");
+            assert!(
+                *offset >= committed,
+                "run {number} repeats {partition}/{offset}, committed up to {committed}"
+            );
             let before = last.insert(*partition, *offset);
-            assert!(before.is_none_or(|before| before < *offset), "run {number}: {partition}/{offset} out of order");
+            assert!(
+                before.is_none_or(|before| before < *offset),
+                "run {number}: {partition}/{offset} out of order"
+            );
         }
     }
     if expect_no_repetition {
@@ -115,7 +124,8 @@ fn check(rows: &[(i32, i64)], runs: &[RunStart], sent: i64, expect_no_repetition
 async fn rounds(rounds: u32, seed: u64, clean: bool) {
     let (source, sink) = (topic("in", PARTITIONS).await, topic("out", 1).await);
     let folder = tempfile::tempdir().unwrap();
-    let (path, checkpoint) = (pipeline(folder.path(), &sql(&source, &sink)), folder.path().join("checkpoint"));
+    let (path, checkpoint) =
+        (pipeline(folder.path(), &sql(&source, &sink)), folder.path().join("checkpoint"));
     let load = Load::start(&source);
     let mut random = StdRng::seed_from_u64(seed);
     let mut runs = Vec::new();

@@ -7,7 +7,13 @@ use epochflow::{ErrorKind, StreamSession, StreamingQuery, Trigger};
 use crate::support::in_time;
 use crate::support::kafka::{Receiver, Record, Sender, brokers, ends, everything, grow, topic, unique};
 
-async fn start(select: &str, source: &str, sink: &str, options: &str, trigger: Trigger) -> epochflow::Result<StreamingQuery> {
+async fn start(
+    select: &str,
+    source: &str,
+    sink: &str,
+    options: &str,
+    trigger: Trigger,
+) -> epochflow::Result<StreamingQuery> {
     let session = StreamSession::new()?;
     let brokers = brokers();
     let sql = format!(
@@ -42,7 +48,13 @@ async fn key_value_partition_headers_and_timestamp_arrive_as_they_were() {
             headers: vec![header("a", Some(b"1")), header("a", None), header("b", Some(b""))],
             timestamp: Some(1_700_000_000_123),
         },
-        Record { partition: 0, key: Some(Vec::new()), value: Some(Vec::new()), timestamp: Some(7), ..Record::default() },
+        Record {
+            partition: 0,
+            key: Some(Vec::new()),
+            value: Some(Vec::new()),
+            timestamp: Some(7),
+            ..Record::default()
+        },
         Record { partition: 1, key: Some(b"tombstone".to_vec()), timestamp: Some(8), ..Record::default() },
         Record { partition: 0, value: Some(b"no key".to_vec()), timestamp: Some(9), ..Record::default() },
     ];
@@ -76,11 +88,17 @@ async fn keys_land_where_javas_partitioner_puts_them() {
         sender.send(&source, &Record { key: Some(key.into()), value: Some("v".into()), ..Record::default() });
     }
     sender.flush();
-    let query = start("SELECT key, value FROM events", &source, &sink, "", Trigger::AvailableNow).await.unwrap();
+    let query =
+        start("SELECT key, value FROM events", &source, &sink, "", Trigger::AvailableNow).await.unwrap();
     in_time("the end", query.await_termination()).await.unwrap();
     for record in everything(&sink) {
         let key = record.key.unwrap();
-        assert_eq!(record.partition, (murmur2(&key) & 0x7fff_ffff) as i32 % 4, "{:?}", String::from_utf8(key));
+        assert_eq!(
+            record.partition,
+            (murmur2(&key) & 0x7fff_ffff) as i32 % 4,
+            "{:?}",
+            String::from_utf8(key)
+        );
     }
 }
 
@@ -125,13 +143,15 @@ async fn a_batch_reaches_its_end_across_offsets_that_hold_no_record() {
             producer.begin_transaction().unwrap();
             producer.send(BaseRecord::<(), str>::to(&sent_source).payload(value)).unwrap();
             producer.flush(timeout).unwrap();
-            if commit { producer.commit_transaction(timeout) } else { producer.abort_transaction(timeout) }.unwrap();
+            if commit { producer.commit_transaction(timeout) } else { producer.abort_transaction(timeout) }
+                .unwrap();
         }
     })
     .await
     .unwrap();
     let options = ", 'kafka.isolation.level' 'read_committed'";
-    let query = start("SELECT value FROM events", &source, &sink, options, Trigger::AvailableNow).await.unwrap();
+    let query =
+        start("SELECT value FROM events", &source, &sink, options, Trigger::AvailableNow).await.unwrap();
     in_time("the end", query.await_termination()).await.unwrap();
     let values: Vec<_> = everything(&sink).into_iter().map(|record| record.value.unwrap()).collect();
     assert_eq!(values, [b"one", b"two"]);
@@ -141,7 +161,8 @@ async fn a_batch_reaches_its_end_across_offsets_that_hold_no_record() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn new_partitions_join_a_running_query_from_their_first_record() {
-    for trigger in [Trigger::Continuous(Duration::from_millis(100)), Trigger::ProcessingTime(Duration::ZERO)] {
+    for trigger in [Trigger::Continuous(Duration::from_millis(100)), Trigger::ProcessingTime(Duration::ZERO)]
+    {
         let (source, sink) = (topic("in", 1).await, topic("out", 1).await);
         let query = start("SELECT value FROM events", &source, &sink, "", trigger).await.unwrap();
         let sender = Sender::new(&brokers());

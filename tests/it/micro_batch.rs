@@ -54,7 +54,9 @@ async fn once_takes_all_of_it_in_one_batch_whatever_the_limit() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn with_nothing_to_read_bounded_triggers_end_without_a_batch() {
-    for (trigger, location) in [(Trigger::Once, "memory://empty-once"), (Trigger::AvailableNow, "memory://empty-now")] {
+    for (trigger, location) in
+        [(Trigger::Once, "memory://empty-once"), (Trigger::AvailableNow, "memory://empty-now")]
+    {
         let (script, sink) = (Script::new(3), Recording::default());
         let query = start(&script, &sink, trigger, location).await;
         in_time("the end", query.await_termination()).await.unwrap();
@@ -65,7 +67,8 @@ async fn with_nothing_to_read_bounded_triggers_end_without_a_batch() {
 #[tokio::test(flavor = "multi_thread")]
 async fn processing_time_goes_on_with_what_comes_later() {
     let (script, sink) = (filled(1, 3), Recording::default());
-    let query = start(&script, &sink, Trigger::ProcessingTime(Duration::ZERO), "memory://processing-time").await;
+    let query =
+        start(&script, &sink, Trigger::ProcessingTime(Duration::ZERO), "memory://processing-time").await;
     in_time("the first records", query.process_all_available()).await.unwrap();
     script.push(0, "later");
     in_time("the later record", query.process_all_available()).await.unwrap();
@@ -85,7 +88,8 @@ async fn a_planned_batch_that_was_not_committed_runs_again_with_the_same_bounds(
         script.push(0, number.to_string());
     }
     // As a crash leaves it: batch 1 is planned up to offset 8, and more has come since.
-    let entry = OffsetEntry { metadata: Some(OffsetMetadata::fresh(17)), offsets: vec![Some(r#"{"0":8}"#.into())] };
+    let entry =
+        OffsetEntry { metadata: Some(OffsetMetadata::fresh(17)), offsets: vec![Some(r#"{"0":8}"#.into())] };
     log.put_offsets(EpochId(1), &entry).await.unwrap();
     let sink = Recording::default();
     let query = start(&script, &sink, Trigger::AvailableNow, location).await;
@@ -127,7 +131,8 @@ async fn every_trigger_goes_on_where_another_stopped_and_repeats_nothing() {
     }
     let mut written = sink.written();
     written.sort();
-    let mut expected: Vec<_> = (0..6).flat_map(|round| (0..10).map(move |n| format!("{round}/{n}"))).collect();
+    let mut expected: Vec<_> =
+        (0..6).flat_map(|round| (0..10).map(move |n| format!("{round}/{n}"))).collect();
     expected.sort();
     assert_eq!(written, expected);
     assert!(ids.windows(2).all(|pair| pair[0] == pair[1]), "one query, one id");

@@ -16,8 +16,10 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
 ];
 const COMMON: &[&str] = &["epoch", "error", "options"];
 /// Files that may name these, beside the rooms in the second part.
-const MAY_NAME: &[(&str, &[&str])] =
-    &[("rdkafka::", &["kafka", "source/kafka", "sink/kafka", "bin/epochflow/demo.rs"]), ("object_store::", &["checkpoint"])];
+const MAY_NAME: &[(&str, &[&str])] = &[
+    ("rdkafka::", &["kafka", "source/kafka", "sink/kafka", "bin/epochflow/demo.rs"]),
+    ("object_store::", &["checkpoint"]),
+];
 
 fn sources() -> Vec<(PathBuf, String)> {
     fn collect(folder: &Path, files: &mut Vec<(PathBuf, String)>) {
@@ -52,7 +54,10 @@ fn rooms_know_only_the_rooms_below_them() {
         for part in text.split("crate::").skip(1) {
             let named: String = part.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
             let is_lower = named.chars().next().is_some_and(char::is_lowercase);
-            let may = named == room || COMMON.contains(&named.as_str()) || allowed.contains(&named.as_str()) || !is_lower;
+            let may = named == room
+                || COMMON.contains(&named.as_str())
+                || allowed.contains(&named.as_str())
+                || !is_lower;
             assert!(may, "{} names crate::{named}: see the rooms in ARCHITECTURE.md", path.display());
         }
     }

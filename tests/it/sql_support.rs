@@ -95,7 +95,7 @@ async fn what_no_trigger_supports_is_refused_with_the_operation_and_the_way_out(
         ("SELECT text FROM events ORDER BY text", "sorting", "has no end"),
         ("SELECT DISTINCT text FROM events", "DISTINCT", "has no end"),
         ("SELECT text FROM events UNION SELECT text FROM events", "DISTINCT", "has no end"),
-        ("SELECT text FROM events LIMIT 5", "LIMIT", "available-now"),
+        ("SELECT text FROM events LIMIT 5", "LIMIT", "filter by a column"),
         ("SELECT row_number() OVER (ORDER BY text) FROM events", "window", "has no end"),
         ("SELECT a.text FROM events a JOIN events b ON a.text = b.text", "a join", "has no end"),
         ("SELECT text FROM events WHERE text IN (SELECT text FROM events)", "subquery", "has no end"),

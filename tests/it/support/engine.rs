@@ -35,7 +35,16 @@ impl Engine {
     /// Starts `epochflow run` quietly.
     pub(crate) fn run(pipeline: &Path, checkpoint: &Path, trigger: &str) -> Self {
         let (pipeline, checkpoint) = (pipeline.to_str().unwrap(), checkpoint.to_str().unwrap());
-        Self::start(&["run", pipeline, "--checkpoint", checkpoint, "--trigger", trigger, "--progress", "none"])
+        Self::start(&[
+            "run",
+            pipeline,
+            "--checkpoint",
+            checkpoint,
+            "--trigger",
+            trigger,
+            "--progress",
+            "none",
+        ])
     }
 
     /// SIGKILL: no chance to say goodbye.

@@ -37,7 +37,8 @@ pub(crate) async fn topic(what: &str, partitions: i32) -> String {
 
 /// Adds partitions until the topic has `partitions`.
 pub(crate) async fn grow(topic: &str, partitions: usize) {
-    let grown = admin().create_partitions([&NewPartitions::new(topic, partitions)], &AdminOptions::new()).await;
+    let grown =
+        admin().create_partitions([&NewPartitions::new(topic, partitions)], &AdminOptions::new()).await;
     grown.unwrap().into_iter().next().unwrap().unwrap();
 }
 
@@ -92,7 +93,9 @@ impl Sender {
             }
             match self.producer.send(message) {
                 Ok(()) => break,
-                Err((e, _)) if e.rdkafka_error_code() == Some(rdkafka::types::RDKafkaErrorCode::QueueFull) => {
+                Err((e, _))
+                    if e.rdkafka_error_code() == Some(rdkafka::types::RDKafkaErrorCode::QueueFull) =>
+                {
                     self.producer.poll(Duration::from_millis(10));
                 }
                 Err((e, _)) => panic!("{e}"),

@@ -116,7 +116,8 @@ impl Source for Script {
         self.state.lock().projections.push(request.projection.clone());
         let schema = Arc::new(self.schema().project(&request.projection).unwrap());
         let reader = |(partition, position): (Partition, Offset)| {
-            let reader = ScriptedReader { script: self.clone(), schema: Arc::clone(&schema), partition, position };
+            let reader =
+                ScriptedReader { script: self.clone(), schema: Arc::clone(&schema), partition, position };
             Box::new(reader) as Box<dyn PartitionReader>
         };
         Ok(request.start.into_iter().map(reader).collect())
@@ -156,7 +157,8 @@ impl PartitionReader for ScriptedReader {
             _ => Arc::new(offsets.clone()) as _,
         });
         let options = RecordBatchOptions::new().with_row_count(Some(to - from));
-        let batch = RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns.collect(), &options).unwrap();
+        let batch =
+            RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns.collect(), &options).unwrap();
         self.position = i64::try_from(to).unwrap();
         Poll::Ready(Ok(batch))
     }
