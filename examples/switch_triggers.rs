@@ -68,6 +68,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
         distinct.insert(String::from_utf8_lossy(message?.payload().unwrap_or_default()).into_owned());
         copies += 1;
     }
-    println!("{} numbers went in; {copies} copies came out, {} of them distinct", 3 * PER_RUN, distinct.len());
+    println!(
+        "{} numbers went in; {copies} copies came out, {} of them distinct",
+        3 * PER_RUN,
+        distinct.len()
+    );
     Ok(())
 }
