@@ -59,7 +59,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         () = tokio::time::sleep(Duration::from_secs(3)) => println!("the time is over"),
         _ = tokio::signal::ctrl_c() => println!("interrupted"),
     }
-    // Ends the running epoch and commits it: the next start repeats nothing.
+    // Ends the running epoch and commits it; the next start goes on after it.
     query.stop().await?;
     watcher.abort();
     println!("status: {}", query.status().message);
