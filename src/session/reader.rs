@@ -30,7 +30,6 @@ impl DataStreamReader {
     }
 
     /// Sets an option of the source; names are case-insensitive.
-    #[expect(clippy::needless_pass_by_value, reason = "so that a number or text can be given as it is")]
     pub fn option(mut self, name: impl Into<String>, value: impl fmt::Display) -> Self {
         self.options.set(name, value.to_string());
         self
