@@ -193,7 +193,9 @@ impl Coordinator {
             Phase::Planning => self.phase = Phase::Stopping,
             Phase::Running => {
                 self.phase = Phase::Stopping;
-                if self.policy.bounds == Bounds::AtTick && moved {
+                // Partitions go on reading until their last epoch, so that with epochs in flight there must be one too:
+                // what they read until those are committed would come again after the restart.
+                if self.policy.bounds == Bounds::AtTick && (moved || !self.epochs.is_empty()) {
                     let epoch = self.begin(None, now);
                     effects.push(Effect::Finish { epoch, ends: None, last: true });
                     self.advance(effects);
