@@ -84,8 +84,8 @@ pub(super) struct Driver<'a> {
     background: Background,
     /// What writers told of epochs that the sink has not committed, by slot.
     messages: BTreeMap<EpochId, Vec<(usize, CommitMessage)>>,
-    /// When the step of an epoch began that is being done.
-    step_began: BTreeMap<EpochId, Instant>,
+    /// When an epoch's steps began, under the name that Spark's progress gives them.
+    step_began: BTreeMap<(EpochId, &'static str), Instant>,
     reports: EpochReports,
     ticker: Ticker,
     metadata: Option<OffsetMetadata>,
@@ -228,7 +228,12 @@ impl<'a> Driver<'a> {
 
     fn on_done(&mut self, done: Done) -> Result<()> {
         match done {
-            Done::Event(event) => self.event(event),
+            Done::Event(event) => {
+                if let Event::StepDone { epoch, step: Step::LogOffsets } = event {
+                    self.step_is_done(epoch, "walCommit");
+                }
+                self.event(event)
+            }
             Done::Taken { sealed: SealedEnd { slot, epoch, end }, message } => {
                 self.messages.entry(epoch).or_default().push((slot, message));
                 self.event(Event::PartitionDone { epoch, slot, end })
@@ -299,7 +304,7 @@ impl<'a> Driver<'a> {
                 if ends.is_none() {
                     self.reports.begin(epoch, self.sources.len(), None);
                 }
-                self.step_began.insert(epoch, Instant::now());
+                self.step_began.insert((epoch, "addBatch"), Instant::now());
                 let ends = ends.unwrap_or_default();
                 for number in 0..self.slots.len() {
                     self.command(number, Command::Finish { epoch, end: ends.get(number).copied(), last })?;
@@ -318,6 +323,7 @@ impl<'a> Driver<'a> {
             }
             Effect::Resume => {
                 tracing::info!("epochs are being committed again: the sources go on");
+                self.shared.set_status("Running", true, true);
                 (0..self.slots.len()).try_for_each(|number| self.command(number, Command::Resume))?;
             }
             Effect::Committed { epoch, ends } => self.on_committed(epoch, &ends),
@@ -373,9 +379,7 @@ impl<'a> Driver<'a> {
     }
 
     fn commit_sink(&mut self, epoch: EpochId) {
-        if let Some(began) = self.step_began.remove(&epoch) {
-            self.reports.add_duration(epoch, "addBatch", began);
-        }
+        self.step_is_done(epoch, "addBatch");
         let mut messages = self.messages.remove(&epoch).unwrap_or_default();
         messages.sort_by_key(|(slot, _)| *slot);
         let messages = messages.into_iter().map(|(_, message)| message).collect();
@@ -387,7 +391,7 @@ impl<'a> Driver<'a> {
     }
 
     fn log_offsets(&mut self, epoch: EpochId, ends: &[Offset]) {
-        self.step_began.insert(epoch, Instant::now());
+        self.step_began.insert((epoch, "walCommit"), Instant::now());
         let now = chrono::Utc::now().timestamp_millis();
         let metadata = OffsetMetadata::following(self.metadata.as_ref(), now);
         self.metadata = Some(metadata.clone());
@@ -403,9 +407,7 @@ impl<'a> Driver<'a> {
     }
 
     fn log_commit(&mut self, epoch: EpochId) {
-        if let Some(began) = self.step_began.insert(epoch, Instant::now()) {
-            self.reports.add_duration(epoch, "walCommit", began);
-        }
+        self.step_began.insert((epoch, "commitOffsets"), Instant::now());
         let watermark = self.metadata.as_ref().map_or(0, |metadata| metadata.batch_watermark_ms);
         let entry = CommitEntry { next_batch_watermark_ms: watermark };
         let log = Arc::clone(&self.spec.checkpoint);
@@ -416,9 +418,7 @@ impl<'a> Driver<'a> {
     }
 
     fn on_committed(&mut self, epoch: EpochId, ends: &[Offset]) {
-        if let Some(began) = self.step_began.remove(&epoch) {
-            self.reports.add_duration(epoch, "commitOffsets", began);
-        }
+        self.step_is_done(epoch, "commitOffsets");
         let start = self.cut(|slot| slot.committed);
         for (slot, end) in self.slots.iter_mut().zip(ends) {
             slot.committed = *end;
@@ -443,6 +443,12 @@ impl<'a> Driver<'a> {
             }
             Ok(Done::Purged)
         });
+    }
+
+    fn step_is_done(&mut self, epoch: EpochId, phase: &'static str) {
+        if let Some(began) = self.step_began.remove(&(epoch, phase)) {
+            self.reports.add_duration(epoch, phase, began);
+        }
     }
 
     fn answer_waiters(&mut self) {

@@ -46,9 +46,10 @@ pub(crate) struct QuerySpec {
 /// The checkpoint is damaged, a service or topic is not there, data that the checkpoint needs is gone.
 pub(crate) async fn start(handle: &Handle, spec: QuerySpec) -> Result<StreamingQuery> {
     let opening = handle.spawn(async move {
-        let id = spec.checkpoint.query_id().await?;
+        // Whatever is not there is found out before anything is written.
         spec.sink.open().await?;
         let open = OpenQuery::new(&spec).await?;
+        let id = spec.checkpoint.query_id().await?;
         Ok::<_, Error>((id, spec, open))
     });
     let (id, spec, open) =

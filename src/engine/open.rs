@@ -36,7 +36,7 @@ impl OpenQuery {
         let mut readers = Vec::with_capacity(planned.len());
         for (planned, start) in planned.iter().zip(&place.start) {
             let request =
-                ReadRequest { start: start.clone(), projection: planned.projection.clone(), bounded };
+                ReadRequest { start: start.clone(), projection: planned.projection.clone() };
             readers.push(planned.source.open(request).await?);
         }
         let pipelines = pipeline::open(&spec.planned.physical, readers, &spec.context)?;

@@ -120,7 +120,7 @@ fn forbidden(role: Role, name: &str) -> Option<&'static str> {
             Some("progress is kept in the checkpoint")
         }
         (_, "interceptor.classes") => Some("there are no Java classes to load"),
-        (Role::Producer, "transactional.id") => Some("ask for transactions with delivery = exactly-once"),
+        (Role::Producer, "transactional.id") => Some("rows are written outside of transactions"),
         _ => None,
     }
 }
@@ -146,9 +146,7 @@ pub(crate) fn client_config(options: &Options, role: Role) -> Result<ClientConfi
             )));
         }
         let name = TRANSLATED.iter().find(|(java, _)| *java == name).map_or(name, |(_, ours)| ours);
-        if name == "acks" || name == "linger.ms" || name == "max.in.flight.requests.per.connection" {
-            relax_idempotence(&mut config, options, name, value);
-        }
+        relax_idempotence(&mut config, options, name, value);
         config.set(name, value);
     }
     if role == Role::Consumer {
@@ -235,7 +233,7 @@ mod tests {
             (Role::Producer, "kafka.sasl.jaas.config", "user=me password=hunter2", "kafka.sasl.username"),
             (Role::Consumer, "kafka.no.such.thing", "1", "CONFIGURATION.md"),
             (Role::Producer, "kafka.linger.ms", "soon", "kafka.linger.ms"),
-            (Role::Producer, "kafka.transactional.id", "me", "exactly-once"),
+            (Role::Producer, "kafka.transactional.id", "me", "outside of transactions"),
         ] {
             let error = client_config(&options(&[(name, value)]), role).unwrap_err().to_string();
             assert!(error.contains(name) && error.contains(hint) && !error.contains("hunter2"), "{error}");

@@ -16,7 +16,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{ClientConfig, ClientContext, Offset as KafkaOffset, TopicPartitionList};
 
-use super::kafka_error;
+use super::{InUse, Lease, kafka_error, lease};
 use crate::epoch::{Partition, SourceOffsets};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -25,18 +25,13 @@ const CHUNK: usize = 512;
 /// A batch ends beyond this many bytes, so that large records do not pile up in memory twice.
 const MAX_BATCH_BYTES: usize = 4 << 20;
 
-/// Hears librdkafka's global errors, which are news, not failures: the client goes on trying.
+/// Hears librdkafka's global errors.
 #[derive(Debug)]
-pub(crate) struct LoggingContext;
+pub(crate) struct LoggingContext(pub(super) InUse);
 
 impl ClientContext for LoggingContext {
     fn error(&self, error: KafkaError, reason: &str) {
-        match error.rdkafka_error_code() {
-            Some(RDKafkaErrorCode::AllBrokersDown | RDKafkaErrorCode::Authentication) => {
-                tracing::warn!(target: "epochflow::kafka", "{reason}");
-            }
-            _ => tracing::debug!(target: "epochflow::kafka", "{error}: {reason}"),
-        }
+        self.0.log(&error, reason);
     }
 }
 
@@ -47,16 +42,18 @@ pub(crate) type LoggingConsumer = BaseConsumer<LoggingContext>;
 /// A consumer that reads assigned partitions, each from its own queue.
 pub(crate) struct PartitionedConsumer {
     inner: Arc<LoggingConsumer>,
+    lease: Lease,
 }
 
 impl PartitionedConsumer {
     pub(crate) fn new(config: &ClientConfig) -> Result<Self> {
+        let (lease, in_use) = lease();
         let inner: LoggingConsumer = config
-            .create_with_context(LoggingContext)
+            .create_with_context(LoggingContext(in_use.clone()))
             .map_err(|e| kafka_error("cannot create a consumer", e))?;
         let inner = Arc::new(inner);
-        serve_events(Arc::clone(&inner))?;
-        Ok(Self { inner })
+        serve_events(Arc::clone(&inner), in_use)?;
+        Ok(Self { inner, lease })
     }
 
     /// Begins to read `start`; the queues come back in its order.
@@ -66,7 +63,7 @@ impl PartitionedConsumer {
     pub(crate) fn assign(&self, start: &SourceOffsets) -> Result<Vec<PartitionQueue>> {
         let queues = start
             .keys()
-            .map(|partition| PartitionQueue::split_off(Arc::clone(&self.inner), partition))
+            .map(|partition| PartitionQueue::split_off(self, partition))
             .collect::<Result<Vec<_>>>()?;
         let mut list = TopicPartitionList::with_capacity(start.len());
         for (partition, offset) in start {
@@ -80,9 +77,9 @@ impl PartitionedConsumer {
 
 /// Logs and errors come out of the main queue, so somebody must poll it. The thread also takes the last reference:
 /// closing a consumer blocks, and must not do so on a worker of an async runtime.
-fn serve_events(consumer: Arc<LoggingConsumer>) -> Result<()> {
+fn serve_events(consumer: Arc<LoggingConsumer>, in_use: InUse) -> Result<()> {
     let serve = move || {
-        while Arc::strong_count(&consumer) > 1 {
+        while in_use.is_true() || Arc::strong_count(&consumer) > 1 {
             if let Some(Err(error)) = consumer.poll(Duration::from_millis(100)) {
                 tracing::debug!(target: "epochflow::kafka", "{error}");
             }
@@ -99,13 +96,15 @@ pub(crate) struct PartitionQueue {
     queue: *mut ffi::rd_kafka_queue_t,
     waker: Arc<AtomicWaker>,
     consumer: Arc<LoggingConsumer>,
+    _lease: Lease,
 }
 
 // SAFETY: librdkafka's queues are locked inside and may be used from any thread.
 unsafe impl Send for PartitionQueue {}
 
 impl PartitionQueue {
-    fn split_off(consumer: Arc<LoggingConsumer>, partition: &Partition) -> Result<Self> {
+    fn split_off(owner: &PartitionedConsumer, partition: &Partition) -> Result<Self> {
+        let consumer = Arc::clone(&owner.inner);
         let topic = CString::new(&*partition.topic)
             .map_err(|_| Error::usage(format!("topic '{}' has a NUL byte in its name", partition.topic)))?;
         let waker = Arc::new(AtomicWaker::new());
@@ -125,7 +124,7 @@ impl PartitionQueue {
             ffi::rd_kafka_queue_forward(queue, ptr::null_mut());
             ffi::rd_kafka_queue_cb_event_enable(queue, Some(wake), Arc::as_ptr(&waker).cast_mut().cast());
         }
-        Ok(Self { queue, waker, consumer })
+        Ok(Self { queue, waker, consumer, _lease: owner.lease.clone() })
     }
 
     /// Moves what has been fetched, up to `max` messages or a few megabytes, to the end of `batch`. Does not wait; if

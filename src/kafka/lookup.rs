@@ -12,7 +12,7 @@ use rdkafka::{ClientConfig, Offset as KafkaOffset, TopicPartitionList};
 use regex::Regex;
 
 use super::consumer::{LoggingConsumer, LoggingContext};
-use super::kafka_error;
+use super::{Lease, kafka_error, lease};
 use crate::epoch::{Partition, SourceOffsets};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -47,15 +47,17 @@ pub(crate) struct LookUp {
     consumer: Arc<LoggingConsumer>,
     brokers: String,
     patience: Patience,
+    _lease: Lease,
 }
 
 impl LookUp {
     pub(crate) fn new(config: &ClientConfig, patience: Patience) -> Result<Self> {
+        let (lease, in_use) = lease();
         let consumer: LoggingConsumer = config
-            .create_with_context(LoggingContext)
+            .create_with_context(LoggingContext(in_use))
             .map_err(|e| kafka_error("cannot create a consumer", e))?;
         let brokers = config.get("bootstrap.servers").unwrap_or_default().to_owned();
-        Ok(Self { consumer: Arc::new(consumer), brokers, patience })
+        Ok(Self { consumer: Arc::new(consumer), brokers, patience, _lease: lease })
     }
 
     /// The partitions of `subscription` as they are now.

@@ -7,6 +7,9 @@ pub(crate) mod lookup;
 pub(crate) mod mock;
 pub(crate) mod producer;
 
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use crate::error::{Error, ErrorKind};
@@ -40,4 +43,51 @@ pub(crate) fn kind_of(code: RDKafkaErrorCode) -> ErrorKind {
 pub(crate) fn kafka_error(doing: &str, error: KafkaError) -> Error {
     let kind = error.rdkafka_error_code().map_or(ErrorKind::Internal, kind_of);
     Error::new(kind, format!("{doing}: {error}")).with_source(error)
+}
+
+/// Held by whoever uses a client.
+#[derive(Clone, Debug)]
+pub(crate) struct Lease(#[expect(dead_code, reason = "only counted")] Arc<()>);
+
+/// Tells the client's own thread and callbacks whether anybody holds a [`Lease`]: one that nobody uses is to be closed,
+/// and what it then meets is no news.
+#[derive(Clone, Debug)]
+pub(crate) struct InUse {
+    held: Weak<()>,
+    warned: Arc<parking_lot::Mutex<Option<Instant>>>,
+}
+
+/// librdkafka reports brokers that are down at every attempt to reach them, dozens of times a second.
+const WARNING_INTERVAL: Duration = Duration::from_secs(30);
+
+pub(crate) fn lease() -> (Lease, InUse) {
+    let held = Arc::new(());
+    let in_use = InUse { held: Arc::downgrade(&held), warned: Arc::default() };
+    (Lease(held), in_use)
+}
+
+impl InUse {
+    fn is_true(&self) -> bool {
+        self.held.strong_count() > 0
+    }
+
+    /// Logs a global error of a client, which is news, not a failure: the client goes on trying.
+    fn log(&self, error: &KafkaError, reason: &str) {
+        match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::AllBrokersDown | RDKafkaErrorCode::Authentication) if self.is_true() && self.is_warning_due() =>
+            {
+                tracing::warn!(target: "epochflow::kafka", "{reason}");
+            }
+            _ => tracing::debug!(target: "epochflow::kafka", "{error}: {reason}"),
+        }
+    }
+
+    fn is_warning_due(&self) -> bool {
+        let mut warned = self.warned.lock();
+        let due = warned.is_none_or(|warned| warned.elapsed() >= WARNING_INTERVAL);
+        if due {
+            *warned = Some(Instant::now());
+        }
+        due
+    }
 }

@@ -16,7 +16,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use rdkafka::{ClientConfig, ClientContext, Message};
 use tokio::sync::Notify;
 
-use super::{kafka_error, kind_of};
+use super::{InUse, Lease, kafka_error, kind_of, lease};
 use crate::error::{Error, ErrorKind, Result};
 
 /// librdkafka's RD_KAFKA_PARTITION_UA.
@@ -70,14 +70,15 @@ impl Acks {
 }
 
 /// Settles acknowledgements and tells waiting writers that the queue has room again.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct DeliveryContext {
     room: Arc<Notify>,
+    in_use: InUse,
 }
 
 impl ClientContext for DeliveryContext {
     fn error(&self, error: KafkaError, reason: &str) {
-        super::consumer::LoggingContext.error(error, reason);
+        self.in_use.log(&error, reason);
     }
 }
 
@@ -120,17 +121,19 @@ pub(crate) enum Queued {
 pub(crate) struct AckedProducer {
     inner: Arc<BaseProducer<DeliveryContext>>,
     room: Arc<Notify>,
+    _lease: Lease,
 }
 
 impl AckedProducer {
     pub(crate) fn new(config: &ClientConfig) -> Result<Self> {
-        let context = DeliveryContext::default();
-        let room = Arc::clone(&context.room);
+        let (lease, in_use) = lease();
+        let room = Arc::new(Notify::new());
+        let context = DeliveryContext { room: Arc::clone(&room), in_use: in_use.clone() };
         let inner: BaseProducer<DeliveryContext> =
             config.create_with_context(context).map_err(|e| kafka_error("cannot create a producer", e))?;
         let inner = Arc::new(inner);
-        serve_deliveries(Arc::clone(&inner))?;
-        Ok(Self { inner, room })
+        serve_deliveries(Arc::clone(&inner), in_use)?;
+        Ok(Self { inner, room, _lease: lease })
     }
 
     /// A writer's handle on the topics that it meets.
@@ -167,9 +170,9 @@ impl AckedProducer {
 
 /// Acknowledgements come out of a queue that somebody must poll; the thread also takes the last reference, since
 /// closing a producer blocks.
-fn serve_deliveries(producer: Arc<BaseProducer<DeliveryContext>>) -> Result<()> {
+fn serve_deliveries(producer: Arc<BaseProducer<DeliveryContext>>, in_use: InUse) -> Result<()> {
     let serve = move || {
-        while Arc::strong_count(&producer) > 1 {
+        while in_use.is_true() || Arc::strong_count(&producer) > 1 {
             producer.poll(Duration::from_millis(100));
         }
     };

@@ -56,7 +56,7 @@ fn unsupported(node: &LogicalPlan) -> Option<(&'static str, &'static str)> {
         LogicalPlan::Distinct(_) => Some(("DISTINCT (also in UNION without ALL)", STATE)),
         LogicalPlan::Limit(_) => Some((
             "LIMIT or OFFSET",
-            "a stream has no end; stop the query, or use the trigger available-now or once",
+            "a stream has no end and no order over its partitions; filter by a column instead",
         )),
         LogicalPlan::Join(_) => Some(("a join", STATE)),
         LogicalPlan::RecursiveQuery(_) => Some(("a recursive query", STATE)),

@@ -43,6 +43,12 @@ impl StreamTable {
     pub(crate) fn new(format: impl Into<String>, options: Options, source: Result<Arc<dyn Source>>) -> Self {
         Self { format: format.into(), options, source }
     }
+
+    /// # Errors
+    /// The options are wrong for reading.
+    pub(crate) fn check_readable(&self) -> Result<()> {
+        self.source.as_ref().map(|_| ()).map_err(Clone::clone)
+    }
 }
 
 #[async_trait]

@@ -45,12 +45,21 @@ pub(crate) struct QueryShared {
     pub(crate) name: Option<String>,
     status: Mutex<StreamingQueryStatus>,
     recent: Mutex<VecDeque<Arc<StreamingQueryProgress>>>,
-    reports: broadcast::Sender<Arc<StreamingQueryProgress>>,
+    reports: Mutex<Reports>,
     outcome: watch::Sender<Option<Result<()>>>,
+}
+
+/// Where progress is published while the query runs.
+#[derive(Debug)]
+struct Reports {
+    sender: Option<broadcast::Sender<Arc<StreamingQueryProgress>>>,
+    /// Listens since before the first epoch, for whoever asks first.
+    first: Option<broadcast::Receiver<Arc<StreamingQueryProgress>>>,
 }
 
 impl QueryShared {
     pub(crate) fn new(id: Uuid, run_id: Uuid, name: Option<String>) -> Arc<Self> {
+        let (sender, first) = broadcast::channel(RECENT_PROGRESS);
         Arc::new(Self {
             id,
             run_id,
@@ -61,7 +70,7 @@ impl QueryShared {
                 is_trigger_active: false,
             }),
             recent: Mutex::default(),
-            reports: broadcast::Sender::new(RECENT_PROGRESS),
+            reports: Mutex::new(Reports { sender: Some(sender), first: Some(first) }),
             outcome: watch::Sender::new(None),
         })
     }
@@ -83,8 +92,10 @@ impl QueryShared {
             recent.pop_front();
         }
         recent.push_back(Arc::clone(&progress));
-        // Nobody may be listening.
-        let _ = self.reports.send(progress);
+        if let Some(sender) = &self.reports.lock().sender {
+            // Nobody may be listening.
+            let _ = sender.send(progress);
+        }
     }
 
     pub(crate) fn finish(&self, outcome: Result<()>) {
@@ -92,6 +103,8 @@ impl QueryShared {
             Ok(()) => self.set_status("Stopped", false, false),
             Err(error) => self.set_status(format!("Terminated with exception: {error}"), false, false),
         }
+        // Listeners learn that no more comes.
+        self.reports.lock().sender = None;
         self.outcome.send_replace(Some(outcome));
     }
 
@@ -166,9 +179,16 @@ impl StreamingQuery {
         self.shared.recent.lock().iter().cloned().collect()
     }
 
-    /// Progress of each epoch from now on; a receiver that lags behind misses the oldest.
+    /// Progress of each epoch from now on, until the query ends; for the first caller from the start on. A receiver that
+    /// lags behind misses the oldest.
     pub fn progress(&self) -> broadcast::Receiver<Arc<StreamingQueryProgress>> {
-        self.shared.reports.subscribe()
+        let mut reports = self.shared.reports.lock();
+        match (reports.first.take(), &reports.sender) {
+            (Some(first), _) => first,
+            (None, Some(sender)) => sender.subscribe(),
+            // A channel without a sender: closed.
+            (None, None) => broadcast::channel(1).1,
+        }
     }
 
     /// Why the query failed; `None` while it runs and after a clean end.

@@ -148,7 +148,11 @@ impl StreamSession {
     /// # Errors
     /// The statement does not parse or names what is not there.
     pub async fn sql(&self, statement: &str) -> Result<DataFrame> {
-        Ok(self.context.sql(statement).await?)
+        let state = self.context.state();
+        let parsed = state.sql_to_statement(statement, &state.config().options().sql_parser.dialect)?;
+        sql::check_readable(self, &parsed).await?;
+        let plan = state.statement_to_plan(parsed).await?;
+        Ok(self.context.execute_logical_plan(plan).await?)
     }
 
     /// Reads a pipeline: statements that create tables and views, and one `INSERT INTO sink SELECT …`, which is handed
@@ -179,8 +183,12 @@ impl SessionCore {
 
     fn sink(&self, format: &str) -> Result<Arc<dyn SinkProvider>> {
         let sinks = self.sinks.read();
-        let known = sinks.keys().map(String::as_str).chain([writer::MEMORY]);
-        sinks.get(&format.to_ascii_lowercase()).cloned().ok_or_else(|| unknown("sink", format, known))
+        sinks.get(&format.to_ascii_lowercase()).cloned().ok_or_else(|| {
+            if format.eq_ignore_ascii_case(writer::MEMORY) {
+                return Error::usage("the memory sink is not a table to create; say write_stream().format(\"memory\")");
+            }
+            unknown("sink", format, sinks.keys().map(String::as_str).chain([writer::MEMORY]))
+        })
     }
 }
 

@@ -77,10 +77,23 @@ async fn insert_into(session: &StreamSession, insert: Insert) -> Result<DataStre
     };
     let state = session.context.state();
     let statement = Statement::Statement(Box::new(SqlStatement::Query(select)));
+    check_readable(session, &statement).await?;
     let plan = state.statement_to_plan(statement).await?;
     let names: Vec<String> = insert.columns.iter().map(ObjectName::to_string).collect();
     let rows = renamed(DataFrame::new(state, plan), &names)?;
     Ok(rows.write_stream().format(&table.0).options(&table.1))
+}
+
+/// A table whose options are wrong for reading has no columns; this says why instead of "no such column".
+pub(super) async fn check_readable(session: &StreamSession, statement: &Statement) -> Result<()> {
+    for reference in session.context.state().resolve_table_references(statement)? {
+        // What is not there is for the planner to say.
+        let Ok(provider) = session.context.table_provider(reference).await else { continue };
+        if let Some(table) = provider.downcast_ref::<StreamTable>() {
+            table.check_readable()?;
+        }
+    }
+    Ok(())
 }
 
 async fn sink_table(session: &StreamSession, name: &ObjectName) -> Result<(String, crate::options::Options)> {

@@ -29,16 +29,13 @@ pub trait SourceProvider: fmt::Debug + Send + Sync {
     fn source(&self, options: &Options) -> Result<Arc<dyn Source>>;
 }
 
-/// How a reader will be used, known when it is opened.
+/// What is to be read, known when readers are opened.
 #[derive(Clone, Debug)]
 pub struct ReadRequest {
     /// Where to begin in each partition; one reader a partition comes back, in this order.
     pub start: SourceOffsets,
     /// Columns of [`Source::schema`] to build, in this order. May be empty: only rows are counted then.
     pub projection: Vec<usize>,
-    /// Whether ends are known before the data is read (micro-batch): the reader must then reach every end that
-    /// [`Source::latest_offsets`] named, also across offsets that hold no record.
-    pub bounded: bool,
 }
 
 /// A stream of records in partitions, each of which can be read again from any offset.
@@ -79,7 +76,8 @@ pub trait Source: fmt::Debug + Send + Sync {
     /// At most this many records in one micro-batch, over all partitions.
     fn max_records_per_batch(&self) -> Option<u64>;
 
-    /// One reader for each partition of `request.start`, in its order.
+    /// One reader for each partition of `request.start`, in its order. Each reaches every end that
+    /// [`latest_offsets`](Source::latest_offsets) names, also across offsets that hold no record.
     async fn open(&self, request: ReadRequest) -> Result<Vec<Box<dyn PartitionReader>>>;
 }
 

@@ -36,9 +36,8 @@ pub(super) async fn run(args: RunArgs) -> Result<()> {
         ended = query.await_termination() => ended?,
         () = interrupted() => query.stop().await?,
     }
-    drop(query);
-    printer.abort();
-    Ok(())
+    // The query has ended, so its progress has, too.
+    printer.await.map_err(|e| Error::new(ErrorKind::Internal, "printing the progress failed").with_source(e))
 }
 
 /// Prints the plan of a pipeline.

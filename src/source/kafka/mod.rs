@@ -229,8 +229,8 @@ impl Source for KafkaSource {
                 .map_err(|e| Error::internal("bad projection").with_source(e))?,
         );
         let mut config = self.options.client.clone();
-        // Tells where the partition ends, past offsets that hold no record; costs a wake-up each time it is reached.
-        config.set("enable.partition.eof", if request.bounded { "true" } else { "false" });
+        // Tells where the partition ends, past offsets that hold no record: a batch could not reach its end otherwise.
+        config.set("enable.partition.eof", "true");
         let fail_on_data_loss = self.options.fail_on_data_loss;
         let opened = tokio::task::spawn_blocking(move || {
             let queues = PartitionedConsumer::new(&config)?.assign(&request.start)?;

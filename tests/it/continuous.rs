@@ -1,0 +1,219 @@
+//! The rules of the hot path under the continuous trigger, on a scripted source: no clock decides.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use epochflow::checkpoint::{Checkpoint, CheckpointStore};
+use epochflow::{EpochId, StreamDataFrame, StreamSession, StreamingQuery, Trigger};
+
+use crate::support::gated_store::GatedStore;
+use crate::support::recording::{Happened, Recording};
+use crate::support::scripted::Script;
+use crate::support::{eventually, in_time};
+
+const OFTEN: Trigger = Trigger::Continuous(Duration::from_millis(10));
+const NEVER: Trigger = Trigger::Continuous(Duration::from_secs(3600));
+
+struct Running {
+    script: Script,
+    sink: Recording,
+    query: StreamingQuery,
+    session: StreamSession,
+}
+
+async fn start(sql: &str, script: Script, trigger: Trigger, checkpoint: Option<Checkpoint>) -> Running {
+    let session = StreamSession::new().unwrap();
+    let sink = Recording::default();
+    session.register_source(Arc::new(script.clone()));
+    session.register_sink(Arc::new(sink.clone()));
+    let events = session.read_stream().format("scripted").load().unwrap();
+    session.context().register_table("events", events.into_view()).unwrap();
+    let mut writer = session.sql(sql).await.unwrap().write_stream().format("recording").trigger(trigger);
+    if let Some(checkpoint) = checkpoint {
+        writer = writer.checkpoint(checkpoint);
+    }
+    let query = in_time("the start", writer.start()).await.unwrap();
+    Running { script, sink, query, session }
+}
+
+fn gated(store: &Arc<GatedStore>) -> Checkpoint {
+    Checkpoint::from_store(CheckpointStore::from_object_store(Arc::clone(store) as _, "checkpoint".into()))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_waits_for_no_other_and_for_no_epoch() {
+    let Running { script, sink, query, .. } =
+        start("SELECT text FROM events WHERE text LIKE 'a%'", Script::new(1), NEVER, None).await;
+    for row in ["a1", "a2", "a3"] {
+        script.push(0, row);
+        eventually("the row is written", async || sink.has(row).then_some(())).await;
+    }
+    assert!(sink.commits().is_empty(), "no epoch has ended");
+    in_time("the stop", query.stop()).await.unwrap();
+    assert_eq!(sink.commits(), [0u64], "the stop ends and commits the running epoch");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_flow_while_a_write_of_the_checkpoint_hangs() {
+    let store = GatedStore::new();
+    let Running { script, sink, query, .. } =
+        start("SELECT text FROM events", Script::new(1), OFTEN, Some(gated(&store))).await;
+    script.push(0, "before");
+    eventually("epoch 0 is committed", async || query.last_progress().filter(|p| p.batch_id == 0)).await;
+    store.close();
+    // Each row is let in only after the one before is through, so epochs end in between and none can be logged.
+    for number in 0..50 {
+        let row = format!("while the store hangs {number}");
+        script.push(0, row.clone());
+        eventually("the row is written", async || sink.has(&row).then_some(())).await;
+        tokio::time::sleep(Duration::from_millis(11)).await;
+    }
+    let committed = query.last_progress().unwrap().batch_id;
+    store.open();
+    in_time("the rest", query.process_all_available()).await.unwrap();
+    assert!(query.last_progress().unwrap().batch_id > committed);
+    let progress = query.recent_progress();
+    let total: u64 = progress.iter().map(|progress| progress.num_input_rows).sum();
+    assert_eq!(total, 51, "every record belongs to one epoch");
+    assert!(progress.len() < 20, "epochs wait for the store, not records: {} epochs", progress.len());
+    in_time("the stop", query.stop()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idle_partition_holds_no_epoch_back() {
+    let store = GatedStore::new();
+    let Running { script, query, .. } =
+        start("SELECT text FROM events", Script::new(8), OFTEN, Some(gated(&store))).await;
+    script.push(3, "alone");
+    let progress = eventually("an epoch is committed", async || query.last_progress()).await;
+    assert_eq!(progress.sources[0].end_offset, r#"{"0":0,"1":0,"2":0,"3":1,"4":0,"5":0,"6":0,"7":0}"#);
+    in_time("the stop", query.stop()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_new_writes_no_epoch() {
+    let store = GatedStore::new();
+    let Running { script, query, .. } =
+        start("SELECT text FROM events", Script::new(2), OFTEN, Some(gated(&store))).await;
+    script.push(0, "only");
+    in_time("the record", query.process_all_available()).await.unwrap();
+    let commits = gated(&store).facts().await.unwrap().commits;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(gated(&store).facts().await.unwrap().commits, commits, "ten ticks without a record");
+    in_time("the stop", query.stop()).await.unwrap();
+    assert_eq!(gated(&store).facts().await.unwrap().commits, commits, "nor does a stop without a record");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sixty_four_partitions_share_the_threads() {
+    let Running { script, sink, query, .. } =
+        start("SELECT text FROM events", Script::new(64), OFTEN, None).await;
+    for round in 0..20 {
+        for partition in 0..64 {
+            script.push(partition, format!("{partition}/{round}"));
+        }
+    }
+    in_time("all records", query.process_all_available()).await.unwrap();
+    let written = sink.written();
+    assert_eq!(written.len(), 64 * 20);
+    for partition in 0..64 {
+        let mine: Vec<_> = written.iter().filter(|row| row.starts_with(&format!("{partition}/"))).collect();
+        let expected: Vec<_> = (0..20).map(|round| format!("{partition}/{round}")).collect();
+        assert_eq!(mine, expected.iter().collect::<Vec<_>>(), "in order");
+    }
+    in_time("the stop", query.stop()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_epoch_is_committed_only_after_its_rows_are_written() {
+    let Running { script, sink, query, .. } =
+        start("SELECT text FROM events", Script::new(2), OFTEN, None).await;
+    for number in 0..30 {
+        script.push(number % 2, format!("{number}"));
+        if number % 10 == 9 {
+            in_time("the records", query.process_all_available()).await.unwrap();
+        }
+    }
+    let log = sink.log();
+    let commits = sink.commits();
+    assert_eq!(commits, (0..commits.len() as u64).collect::<Vec<_>>(), "in order, without gaps");
+    let mut written_at_commit = Vec::new();
+    let mut written = 0;
+    for happened in log {
+        match happened {
+            Happened::Written(_) => written += 1,
+            Happened::Committed(_) => written_at_commit.push(written),
+        }
+    }
+    let mut promised = 0;
+    for (progress, written) in query.recent_progress().iter().zip(written_at_commit) {
+        promised += progress.sink.num_output_rows;
+        assert!(
+            written as u64 >= promised,
+            "epoch {} claims {promised} rows, {written} are there",
+            progress.batch_id
+        );
+    }
+    in_time("the stop", query.stop()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unnested_record_belongs_to_one_epoch_as_a_whole() {
+    let sql = "SELECT unnest(string_to_array(text, ',')) AS text FROM events";
+    let Running { script, sink, query, .. } = start(sql, Script::new(1), OFTEN, None).await;
+    for number in 0..200 {
+        script.push(0, format!("{number}a,{number}b,{number}c"));
+    }
+    in_time("all records", query.process_all_available()).await.unwrap();
+    assert_eq!(sink.written().len(), 600);
+    for progress in query.recent_progress() {
+        assert_eq!(progress.sink.num_output_rows, 3 * progress.num_input_rows, "epoch {}", progress.batch_id);
+    }
+    in_time("the stop", query.stop()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_sources_in_a_union_have_a_line_each_in_the_checkpoint() {
+    let store = GatedStore::new();
+    let sql = "SELECT text FROM events WHERE text LIKE 'x%' UNION ALL SELECT upper(text) AS text FROM events";
+    let Running { script, sink, query, .. } = start(sql, Script::new(2), OFTEN, Some(gated(&store))).await;
+    script.push(0, "x");
+    script.push(1, "y");
+    in_time("all records", query.process_all_available()).await.unwrap();
+    let mut written = sink.written();
+    written.sort();
+    assert_eq!(written, ["X", "Y", "x"]);
+    in_time("the stop", query.stop()).await.unwrap();
+    let facts = gated(&store).facts().await.unwrap();
+    let last = *facts.commits.last().unwrap();
+    let entry = gated(&store).offsets(last).await.unwrap().unwrap();
+    assert_eq!(entry.offsets, [Some(r#"{"0":1,"1":1}"#.to_owned()), Some(r#"{"0":1,"1":1}"#.to_owned())]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_the_columns_that_the_query_reads_are_built() {
+    let Running { script, query, .. } =
+        start("SELECT 'constant' AS text FROM events", Script::new(1), OFTEN, None).await;
+    assert_eq!(script.projections(), [Vec::<usize>::new()]);
+    in_time("the stop", query.stop()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_the_sink_refuses_ends_the_query_and_leaves_the_checkpoint_as_it_was() {
+    let store = GatedStore::new();
+    let Running { script, sink, query, session } =
+        start("SELECT text FROM events", Script::new(1), OFTEN, Some(gated(&store))).await;
+    script.push(0, "good");
+    in_time("the good record", query.process_all_available()).await.unwrap();
+    let commits = gated(&store).facts().await.unwrap().commits;
+    sink.fail_on("bad");
+    script.push(0, "bad");
+    let error = in_time("the failure", query.await_termination()).await.unwrap_err();
+    assert!(error.to_string().contains("the sink refuses the row 'bad'"), "{error}");
+    assert!(!query.is_active());
+    assert_eq!(query.exception().unwrap().to_string(), error.to_string());
+    assert!(query.status().message.starts_with("Terminated with exception"), "{:?}", query.status());
+    assert_eq!(session.active_queries().len(), 0);
+    assert_eq!(gated(&store).facts().await.unwrap().commits, commits);
+    assert_eq!(commits.last(), Some(&EpochId(0)));
+}

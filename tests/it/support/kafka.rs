@@ -1,0 +1,181 @@
+//! A real broker, as tests see it.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::message::{BorrowedMessage, Header, Headers, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
+
+use super::PATIENCE;
+
+/// The broker's address.
+pub(crate) fn brokers() -> String {
+    std::env::var("EPOCHFLOW_TEST_KAFKA")
+        .expect("this test needs a Kafka broker: run tests/run, or set EPOCHFLOW_TEST_KAFKA to host:port")
+}
+
+/// A name that no other test uses.
+pub(crate) fn unique(what: &str) -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    format!("{what}-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Creates a topic with a unique name.
+pub(crate) async fn topic(what: &str, partitions: i32) -> String {
+    let name = unique(what);
+    let admin = admin();
+    let topic = NewTopic::new(&name, partitions, TopicReplication::Fixed(1));
+    let created = admin.create_topics([&topic], &AdminOptions::new()).await.unwrap();
+    created.into_iter().next().unwrap().unwrap();
+    name
+}
+
+/// Adds partitions until the topic has `partitions`.
+pub(crate) async fn grow(topic: &str, partitions: usize) {
+    let grown =
+        admin().create_partitions([&NewPartitions::new(topic, partitions)], &AdminOptions::new()).await;
+    grown.unwrap().into_iter().next().unwrap().unwrap();
+}
+
+fn admin() -> AdminClient<DefaultClientContext> {
+    ClientConfig::new().set("bootstrap.servers", brokers()).create().unwrap()
+}
+
+/// Sends records one by one.
+pub(crate) struct Sender {
+    producer: BaseProducer,
+}
+
+/// A record as a test sends and receives it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Record {
+    pub(crate) partition: i32,
+    pub(crate) key: Option<Vec<u8>>,
+    pub(crate) value: Option<Vec<u8>>,
+    pub(crate) headers: Vec<(String, Option<Vec<u8>>)>,
+    pub(crate) timestamp: Option<i64>,
+}
+
+impl Record {
+    pub(crate) fn value(partition: i32, value: impl Into<Vec<u8>>) -> Self {
+        Self { partition, value: Some(value.into()), ..Self::default() }
+    }
+}
+
+impl Sender {
+    pub(crate) fn new(brokers: &str) -> Self {
+        let producer = ClientConfig::new()
+            .set("bootstrap.servers", brokers)
+            .set("linger.ms", "0")
+            .set("enable.idempotence", "true")
+            .create()
+            .unwrap();
+        Self { producer }
+    }
+
+    /// Queues a record; `flush` makes sure of it.
+    pub(crate) fn send(&self, topic: &str, record: &Record) {
+        loop {
+            let mut message = BaseRecord::<[u8], [u8]>::to(topic).partition(record.partition);
+            message.key = record.key.as_deref();
+            message.payload = record.value.as_deref();
+            message.timestamp = record.timestamp;
+            if !record.headers.is_empty() {
+                let all = record.headers.iter().fold(OwnedHeaders::new(), |all, (key, value)| {
+                    all.insert(Header { key, value: value.as_deref() })
+                });
+                message.headers = Some(all);
+            }
+            match self.producer.send(message) {
+                Ok(()) => break,
+                Err((e, _))
+                    if e.rdkafka_error_code() == Some(rdkafka::types::RDKafkaErrorCode::QueueFull) =>
+                {
+                    self.producer.poll(Duration::from_millis(10));
+                }
+                Err((e, _)) => panic!("{e}"),
+            }
+        }
+        self.producer.poll(Duration::ZERO);
+    }
+
+    pub(crate) fn flush(&self) {
+        self.producer.flush(PATIENCE).unwrap();
+    }
+}
+
+/// Reads all partitions of a topic from the beginning.
+pub(crate) struct Receiver {
+    consumer: BaseConsumer,
+}
+
+impl Receiver {
+    pub(crate) fn new(brokers: &str, topic: &str) -> Self {
+        let consumer: BaseConsumer = ClientConfig::new()
+            .set("bootstrap.servers", brokers)
+            .set("group.id", unique("receiver"))
+            .set("enable.auto.commit", "false")
+            .set("fetch.wait.max.ms", "10")
+            .create()
+            .unwrap();
+        let metadata = consumer.fetch_metadata(Some(topic), PATIENCE).unwrap();
+        let mut assignment = TopicPartitionList::new();
+        for partition in metadata.topics()[0].partitions() {
+            assignment.add_partition_offset(topic, partition.id(), Offset::Beginning).unwrap();
+        }
+        consumer.assign(&assignment).unwrap();
+        Self { consumer }
+    }
+
+    /// The next record, if one comes within `wait`.
+    pub(crate) fn next(&self, wait: Duration) -> Option<Record> {
+        let started = Instant::now();
+        while started.elapsed() < wait {
+            match self.consumer.poll(wait.saturating_sub(started.elapsed())) {
+                Some(Ok(message)) => return Some(record(&message)),
+                Some(Err(_)) | None => {}
+            }
+        }
+        None
+    }
+
+    /// Exactly `count` records; fails if they do not come.
+    pub(crate) fn take(&self, count: usize) -> Vec<Record> {
+        (0..count)
+            .map(|n| self.next(PATIENCE).unwrap_or_else(|| panic!("record {n} of {count} did not come")))
+            .collect()
+    }
+}
+
+fn record(message: &BorrowedMessage<'_>) -> Record {
+    let headers = message.headers().map_or_else(Vec::new, |headers| {
+        headers.iter().map(|header| (header.key.to_owned(), header.value.map(<[u8]>::to_vec))).collect()
+    });
+    Record {
+        partition: message.partition(),
+        key: message.key().map(<[u8]>::to_vec),
+        value: message.payload().map(<[u8]>::to_vec),
+        headers,
+        timestamp: message.timestamp().to_millis(),
+    }
+}
+
+/// The ends of a topic's partitions.
+pub(crate) fn ends(topic: &str) -> BTreeMap<i32, i64> {
+    let consumer: BaseConsumer = ClientConfig::new().set("bootstrap.servers", brokers()).create().unwrap();
+    let metadata = consumer.fetch_metadata(Some(topic), PATIENCE).unwrap();
+    let partitions = metadata.topics()[0].partitions();
+    let end = |id| consumer.fetch_watermarks(topic, id, PATIENCE).unwrap().1;
+    partitions.iter().map(|partition| (partition.id(), end(partition.id()))).collect()
+}
+
+/// Everything in a topic up to its present ends.
+pub(crate) fn everything(topic: &str) -> Vec<Record> {
+    let total: i64 = ends(topic).values().sum();
+    Receiver::new(&brokers(), topic).take(usize::try_from(total).unwrap())
+}

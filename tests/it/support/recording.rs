@@ -1,0 +1,109 @@
+//! A sink that tells the test what reaches it, row by row, before and at each commit.
+
+use std::sync::Arc;
+
+use arrow::array::{AsArray, RecordBatch};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, SchemaRef};
+use async_trait::async_trait;
+use epochflow::{CommitMessage, EpochId, Error, ErrorKind, Options, Result, Sink, SinkProvider, SinkWriter};
+use futures::future::BoxFuture;
+use parking_lot::Mutex;
+
+/// What has happened in the sink.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Happened {
+    Written(String),
+    Committed(u64),
+}
+
+/// The test's end.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Recording {
+    log: Arc<Mutex<Vec<Happened>>>,
+    fail_on: Arc<Mutex<Option<String>>>,
+}
+
+impl Recording {
+    /// Fails the query at this row.
+    pub(crate) fn fail_on(&self, row: &str) {
+        *self.fail_on.lock() = Some(row.to_owned());
+    }
+
+    pub(crate) fn log(&self) -> Vec<Happened> {
+        self.log.lock().clone()
+    }
+
+    pub(crate) fn written(&self) -> Vec<String> {
+        let written = |happened: &Happened| match happened {
+            Happened::Written(row) => Some(row.clone()),
+            Happened::Committed(_) => None,
+        };
+        self.log.lock().iter().filter_map(written).collect()
+    }
+
+    pub(crate) fn has(&self, row: &str) -> bool {
+        self.log.lock().iter().any(|happened| *happened == Happened::Written(row.to_owned()))
+    }
+
+    pub(crate) fn commits(&self) -> Vec<u64> {
+        let committed = |happened: &Happened| match happened {
+            Happened::Committed(epoch) => Some(*epoch),
+            Happened::Written(_) => None,
+        };
+        self.log.lock().iter().filter_map(committed).collect()
+    }
+}
+
+impl SinkProvider for Recording {
+    fn format(&self) -> &'static str {
+        "recording"
+    }
+
+    fn sink(&self, _options: &Options, _schema: &SchemaRef) -> Result<Arc<dyn Sink>> {
+        Ok(Arc::new(self.clone()))
+    }
+
+    fn allows_temporary_checkpoint(&self) -> bool {
+        true
+    }
+}
+
+#[async_trait]
+impl Sink for Recording {
+    fn description(&self) -> String {
+        "Recording".into()
+    }
+
+    async fn open(&self) -> Result<()> {
+        Ok(())
+    }
+
+    fn writer(&self, _pipeline: usize) -> Result<Box<dyn SinkWriter>> {
+        Ok(Box::new(self.clone()))
+    }
+
+    async fn commit(&self, epoch: EpochId, _messages: Vec<CommitMessage>) -> Result<()> {
+        self.log.lock().push(Happened::Committed(epoch.0));
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl SinkWriter for Recording {
+    async fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+        let text = cast(batch.column(0), &DataType::Utf8).unwrap();
+        for row in text.as_string::<i32>() {
+            let row = row.unwrap_or("NULL");
+            if self.fail_on.lock().as_deref() == Some(row) {
+                return Err(Error::new(ErrorKind::Data, format!("the sink refuses the row '{row}'")));
+            }
+            self.log.lock().push(Happened::Written(row.to_owned()));
+        }
+        Ok(())
+    }
+
+    fn seal(&mut self, _epoch: EpochId) -> BoxFuture<'static, Result<CommitMessage>> {
+        Box::pin(std::future::ready(Ok(CommitMessage::empty())))
+    }
+}
