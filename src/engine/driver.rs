@@ -52,6 +52,17 @@ struct SlotState {
     committed: Offset,
 }
 
+/// What outlives a driver, when the query is opened anew with other partitions.
+#[derive(Default)]
+pub(super) struct Carried {
+    /// Ends of the sources when an available-now query started.
+    available: Option<Cut>,
+    /// Who waits for a cut to be committed.
+    waiters: Vec<(Cut, oneshot::Sender<Result<()>>)>,
+    /// Requests that nobody has looked at.
+    pub(super) requests: Vec<Request>,
+}
+
 /// Something that went on in the background and is done.
 enum Done {
     Event(Event),
@@ -89,9 +100,7 @@ pub(super) struct Driver<'a> {
     reports: EpochReports,
     ticker: Ticker,
     metadata: Option<OffsetMetadata>,
-    /// Ends of the sources when an available-now query started.
-    available: Option<Cut>,
-    waiters: Vec<(Vec<Offset>, oneshot::Sender<Result<()>>)>,
+    carried: Carried,
     rerun: Option<Cut>,
     started: Instant,
     /// When a stop that was asked for gives up on the running epoch.
@@ -106,7 +115,7 @@ impl<'a> Driver<'a> {
         spec: &'a QuerySpec,
         open: OpenQuery,
         shared: &'a Arc<QueryShared>,
-        available: Option<Cut>,
+        carried: Carried,
     ) -> Result<Self> {
         let policy = policy(spec.trigger);
         let is_open = policy.bounds == Bounds::AtTick;
@@ -137,8 +146,7 @@ impl<'a> Driver<'a> {
             reports: EpochReports::new(),
             ticker: Ticker::new(spec.trigger),
             metadata: open.metadata,
-            available,
-            waiters: Vec::new(),
+            carried,
             rerun: open.rerun,
             started: Instant::now(),
             stop_deadline: None,
@@ -148,9 +156,9 @@ impl<'a> Driver<'a> {
         })
     }
 
-    /// The ends that an available-now query goes up to, for the driver that takes over.
-    pub(super) fn into_available(self) -> Option<Cut> {
-        self.available
+    /// For the driver that takes over.
+    pub(super) fn into_carried(self) -> Carried {
+        self.carried
     }
 
     /// Runs until the query ends, fails, or must be opened anew.
@@ -161,6 +169,9 @@ impl<'a> Driver<'a> {
             self.reports.begin(self.coordinator.next_epoch(), self.sources.len(), None);
             let effects = self.coordinator.rerun(ends, self.started.elapsed());
             self.perform(effects)?;
+        }
+        for request in std::mem::take(&mut self.carried.requests) {
+            self.on_request(request)?;
         }
         let mut discovery = tokio::time::interval_at(Instant::now() + DISCOVERY_INTERVAL, DISCOVERY_INTERVAL);
         let mut requests_open = true;
@@ -240,8 +251,7 @@ impl<'a> Driver<'a> {
             }
             Done::Planned { latest } => self.on_planned(latest),
             Done::Available { target, answer } => {
-                let target = self.by_slot(&target);
-                self.waiters.push((target, answer));
+                self.carried.waiters.push((target, answer));
                 self.answer_waiters();
                 Ok(())
             }
@@ -262,7 +272,10 @@ impl<'a> Driver<'a> {
     }
 
     fn on_planned(&mut self, latest: Cut) -> Result<()> {
-        if self.available.is_none() && self.has_other_partitions(&latest) && self.stop_deadline.is_none() {
+        if self.carried.available.is_none()
+            && self.has_other_partitions(&latest)
+            && self.stop_deadline.is_none()
+        {
             self.outcome = Some(Outcome::PartitionsChanged);
             return Ok(());
         }
@@ -273,7 +286,7 @@ impl<'a> Driver<'a> {
         });
         let ends: Cut = ends.collect();
         if policy(self.spec.trigger).until == Until::CaughtUp {
-            self.available.get_or_insert_with(|| latest.clone());
+            self.carried.available.get_or_insert_with(|| latest.clone());
         }
         let is_new = ends != start;
         self.shared.set_status(
@@ -354,7 +367,7 @@ impl<'a> Driver<'a> {
 
     fn plan(&mut self) {
         self.reports.restart_clock();
-        if let Some(latest) = self.available.clone() {
+        if let Some(latest) = self.carried.available.clone() {
             self.spawn(async move { Ok(Done::Planned { latest }) });
             return;
         }
@@ -452,10 +465,18 @@ impl<'a> Driver<'a> {
     }
 
     fn answer_waiters(&mut self) {
-        let slots = &self.slots;
-        let is_reached =
-            |target: &[Offset]| slots.iter().zip(target).all(|(slot, target)| slot.committed >= *target);
-        for (_, answer) in self.waiters.extract_if(.., |(target, _)| is_reached(target)) {
+        let committed = self.cut(|slot| slot.committed);
+        let is_reached = |target: &Cut| {
+            let all = target
+                .iter()
+                .enumerate()
+                .flat_map(|(source, ends)| ends.iter().map(move |end| (source, end)));
+            let at = |source: usize, partition| {
+                committed.get(source).and_then(|ends| ends.get(partition)).copied()
+            };
+            all.into_iter().all(|(source, (partition, end))| at(source, partition).unwrap_or(0) >= *end)
+        };
+        for (_, answer) in self.carried.waiters.extract_if(.., |(target, _)| is_reached(target)) {
             let _ = answer.send(Ok(()));
         }
     }

@@ -21,12 +21,12 @@ use datafusion::execution::TaskContext;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
-use self::driver::{Driver, Outcome};
+use self::driver::{Carried, Driver, Outcome};
 use self::open::OpenQuery;
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
 use crate::plan::PlannedQuery;
-use crate::query::{QueryShared, StreamingQuery, Trigger};
+use crate::query::{QueryShared, Request, StreamingQuery, Trigger};
 use crate::sink::Sink;
 
 /// All that a query needs to run.
@@ -71,18 +71,34 @@ async fn drive(
     spec: QuerySpec,
     mut open: OpenQuery,
     shared: Arc<QueryShared>,
-    mut requested: mpsc::Receiver<crate::query::Request>,
+    mut requested: mpsc::Receiver<Request>,
 ) -> Result<()> {
-    let mut available = None;
+    let mut carried = Carried::default();
     loop {
-        let mut driver = Driver::new(&spec, open, &shared, available)?;
+        let mut driver = Driver::new(&spec, open, &shared, carried)?;
         match driver.run(&mut requested).await? {
             Outcome::Ended => return Ok(()),
             Outcome::PartitionsChanged => {
                 tracing::info!("the sources have other partitions than before; going on with the new ones");
-                available = driver.into_available();
-                open = OpenQuery::new(&spec).await?;
+                carried = driver.into_carried();
             }
+        }
+        open = tokio::select! {
+            opened = OpenQuery::new(&spec) => opened?,
+            // Everything is committed: there is nothing to end first.
+            () = stop_among(&mut requested, &mut carried) => return Ok(()),
+        };
+    }
+}
+
+/// Resolves when a stop is asked for; other requests are for the next driver.
+async fn stop_among(requested: &mut mpsc::Receiver<Request>, carried: &mut Carried) {
+    loop {
+        match requested.recv().await {
+            Some(Request::Stop) => return,
+            Some(request) => carried.requests.push(request),
+            // All handles are gone: nobody can stop it.
+            None => std::future::pending().await,
         }
     }
 }

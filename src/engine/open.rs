@@ -35,8 +35,7 @@ impl OpenQuery {
         let place = Place::find(spec, &sources, bounded).await?;
         let mut readers = Vec::with_capacity(planned.len());
         for (planned, start) in planned.iter().zip(&place.start) {
-            let request =
-                ReadRequest { start: start.clone(), projection: planned.projection.clone() };
+            let request = ReadRequest { start: start.clone(), projection: planned.projection.clone() };
             readers.push(planned.source.open(request).await?);
         }
         let pipelines = pipeline::open(&spec.planned.physical, readers, &spec.context)?;

@@ -14,7 +14,7 @@ use crate::plan::pipeline::Pipeline;
 use crate::sink::{CommitMessage, SinkWriter};
 
 /// What the driver tells a pipeline.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) enum Command {
     /// End the epoch at this offset, or (`None`) wherever the pipeline is; after the last one stay there.
     Finish {

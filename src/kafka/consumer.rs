@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use futures::task::AtomicWaker;
 use rdkafka::bindings as ffi;
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{ClientConfig, ClientContext, Offset as KafkaOffset, TopicPartitionList};
@@ -30,6 +31,10 @@ const MAX_BATCH_BYTES: usize = 4 << 20;
 pub(crate) struct LoggingContext(pub(super) InUse);
 
 impl ClientContext for LoggingContext {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        self.0.log_line(level, facility, line);
+    }
+
     fn error(&self, error: KafkaError, reason: &str) {
         self.0.log(&error, reason);
     }

@@ -10,6 +10,7 @@ pub(crate) mod producer;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use crate::error::{Error, ErrorKind};
@@ -71,10 +72,23 @@ impl InUse {
         self.held.strong_count() > 0
     }
 
+    /// Passes on a line of librdkafka's log. Even its errors are no failures here: the client goes on trying.
+    fn log_line(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        match level {
+            RDKafkaLogLevel::Debug => tracing::trace!(target: "librdkafka", "{facility} {line}"),
+            RDKafkaLogLevel::Info | RDKafkaLogLevel::Notice => {
+                tracing::debug!(target: "librdkafka", "{facility} {line}");
+            }
+            _ if self.is_true() => tracing::warn!(target: "librdkafka", "{facility} {line}"),
+            _ => tracing::debug!(target: "librdkafka", "{facility} {line}"),
+        }
+    }
+
     /// Logs a global error of a client, which is news, not a failure: the client goes on trying.
     fn log(&self, error: &KafkaError, reason: &str) {
         match error.rdkafka_error_code() {
-            Some(RDKafkaErrorCode::AllBrokersDown | RDKafkaErrorCode::Authentication) if self.is_true() && self.is_warning_due() =>
+            Some(RDKafkaErrorCode::AllBrokersDown | RDKafkaErrorCode::Authentication)
+                if self.is_true() && self.is_warning_due() =>
             {
                 tracing::warn!(target: "epochflow::kafka", "{reason}");
             }

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use rdkafka::bindings as ffi;
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
@@ -77,6 +78,10 @@ struct DeliveryContext {
 }
 
 impl ClientContext for DeliveryContext {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        self.in_use.log_line(level, facility, line);
+    }
+
     fn error(&self, error: KafkaError, reason: &str) {
         self.in_use.log(&error, reason);
     }
@@ -214,7 +219,7 @@ impl Topics {
             ffi::rd_kafka_produce(
                 handle,
                 record.partition.unwrap_or(ANY_PARTITION),
-                ffi::RD_KAFKA_MSG_F_COPY as i32,
+                ffi::RD_KAFKA_MSG_F_COPY,
                 value.cast_mut(),
                 value_len,
                 key,

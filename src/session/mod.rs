@@ -185,7 +185,9 @@ impl SessionCore {
         let sinks = self.sinks.read();
         sinks.get(&format.to_ascii_lowercase()).cloned().ok_or_else(|| {
             if format.eq_ignore_ascii_case(writer::MEMORY) {
-                return Error::usage("the memory sink is not a table to create; say write_stream().format(\"memory\")");
+                return Error::usage(
+                    "the memory sink is not a table to create; say write_stream().format(\"memory\")",
+                );
             }
             unknown("sink", format, sinks.keys().map(String::as_str).chain([writer::MEMORY]))
         })

@@ -1,5 +1,6 @@
 //! `session.read_stream()`: describes a stream to read.
 
+use std::fmt;
 use std::sync::Arc;
 
 use datafusion::prelude::DataFrame;
@@ -29,7 +30,8 @@ impl DataStreamReader {
     }
 
     /// Sets an option of the source; names are case-insensitive.
-    pub fn option(mut self, name: impl Into<String>, value: impl ToString) -> Self {
+    #[expect(clippy::needless_pass_by_value, reason = "so that a number or text can be given as it is")]
+    pub fn option(mut self, name: impl Into<String>, value: impl fmt::Display) -> Self {
         self.options.set(name, value.to_string());
         self
     }

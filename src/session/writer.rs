@@ -84,7 +84,8 @@ impl DataStreamWriter {
 
     /// Sets `checkpointLocation` (a path or the URL of an object store) or an option of the sink; names are
     /// case-insensitive.
-    pub fn option(mut self, name: impl Into<String>, value: impl ToString) -> Self {
+    #[expect(clippy::needless_pass_by_value, reason = "so that a number or text can be given as it is")]
+    pub fn option(mut self, name: impl Into<String>, value: impl fmt::Display) -> Self {
         self.options.set(name, value.to_string());
         self
     }

@@ -136,9 +136,8 @@ impl Receiver {
     pub(crate) fn next(&self, wait: Duration) -> Option<Record> {
         let started = Instant::now();
         while started.elapsed() < wait {
-            match self.consumer.poll(wait.saturating_sub(started.elapsed())) {
-                Some(Ok(message)) => return Some(record(&message)),
-                Some(Err(_)) | None => {}
+            if let Some(Ok(message)) = self.consumer.poll(wait.saturating_sub(started.elapsed())) {
+                return Some(record(&message));
             }
         }
         None
