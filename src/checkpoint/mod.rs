@@ -30,6 +30,8 @@ pub mod format;
 mod location;
 pub mod log;
 pub mod recovery;
+#[cfg(test)]
+mod simulation;
 pub mod store;
 #[cfg(test)]
 mod tests;

@@ -58,6 +58,8 @@ struct Epoch {
     ends: Vec<Option<Offset>>,
     /// Partitions that have not reached the end.
     running: usize,
+    /// Made by a stop, perhaps of no records at all.
+    is_last: bool,
     begun: Duration,
 }
 
@@ -78,6 +80,8 @@ pub(crate) struct Coordinator {
     next: EpochId,
     /// Begun, not committed; oldest first.
     epochs: VecDeque<Epoch>,
+    /// Ends of the last epoch that was committed, since this coordinator began.
+    committed: Option<Vec<Offset>>,
     phase: Phase,
     is_paused: bool,
 }
@@ -85,7 +89,8 @@ pub(crate) struct Coordinator {
 impl Coordinator {
     /// Begins with epoch `next` over `slots` partitions.
     pub(crate) fn new(policy: Policy, slots: usize, next: EpochId) -> Self {
-        Self { policy, slots, next, epochs: VecDeque::new(), phase: Phase::Running, is_paused: false }
+        let epochs = VecDeque::new();
+        Self { policy, slots, next, epochs, committed: None, phase: Phase::Running, is_paused: false }
     }
 
     /// Runs an epoch again whose `offsets/N` is there already and whose commit is not.
@@ -193,8 +198,14 @@ impl Coordinator {
             Phase::Planning => self.phase = Phase::Stopping,
             Phase::Running => {
                 self.phase = Phase::Stopping;
-                if self.policy.bounds == Bounds::AtTick && moved {
+                // Partitions read and write on until they are told to stay: only an epoch that ends there keeps what
+                // they have read meanwhile from coming again after the restart. It is dropped if that was nothing.
+                let can_compare = self.committed.is_some() || !self.epochs.is_empty();
+                if self.policy.bounds == Bounds::AtTick && (moved || can_compare) {
                     let epoch = self.begin(None, now);
+                    if let Some(epoch) = self.epochs.back_mut() {
+                        epoch.is_last = true;
+                    }
                     effects.push(Effect::Finish { epoch, ends: None, last: true });
                     self.advance(effects);
                 } else if self.epochs.is_empty() {
@@ -210,7 +221,15 @@ impl Coordinator {
         let ends = ends.map_or_else(|| vec![None; self.slots], |ends| ends.into_iter().map(Some).collect());
         // Without partitions there is nothing to wait for.
         let is_step_done = self.slots == 0 && self.policy.order.first() == Some(&Step::Run);
-        self.epochs.push_back(Epoch { id, at: 0, is_step_done, ends, running: self.slots, begun: now });
+        self.epochs.push_back(Epoch {
+            id,
+            at: 0,
+            is_step_done,
+            ends,
+            running: self.slots,
+            is_last: false,
+            begun: now,
+        });
         id
     }
 
@@ -218,6 +237,11 @@ impl Coordinator {
     fn advance(&mut self, effects: &mut Vec<Effect>) {
         while let Some(epoch) = self.epochs.front_mut() {
             if !epoch.is_step_done {
+                return;
+            }
+            if epoch.is_last && epoch.at == 0 && self.committed.as_ref() == Some(&known_ends(epoch)) {
+                self.epochs.pop_front();
+                self.end(effects);
                 return;
             }
             epoch.at += 1;
@@ -229,6 +253,7 @@ impl Coordinator {
             }
             let (id, ends) = (epoch.id, known_ends(epoch));
             self.epochs.pop_front();
+            self.committed = Some(ends.clone());
             self.on_committed(id, ends, effects);
         }
     }
