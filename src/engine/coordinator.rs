@@ -22,8 +22,8 @@ pub(crate) enum Event {
     PartitionDone { epoch: EpochId, slot: usize, end: Offset },
     /// A step other than [`Step::Run`] is done.
     StepDone { epoch: EpochId, step: Step },
-    /// The user wants the query to end.
-    Stop { moved: bool },
+    /// The query is to end.
+    Stop,
 }
 
 /// What is to be done.
@@ -80,17 +80,17 @@ pub(crate) struct Coordinator {
     next: EpochId,
     /// Begun, not committed; oldest first.
     epochs: VecDeque<Epoch>,
-    /// Ends of the last epoch that was committed, since this coordinator began.
-    committed: Option<Vec<Offset>>,
+    /// Ends of the last epoch that was committed.
+    committed: Vec<Offset>,
     phase: Phase,
     is_paused: bool,
 }
 
 impl Coordinator {
-    /// Begins with epoch `next` over `slots` partitions.
-    pub(crate) fn new(policy: Policy, slots: usize, next: EpochId) -> Self {
-        let epochs = VecDeque::new();
-        Self { policy, slots, next, epochs, committed: None, phase: Phase::Running, is_paused: false }
+    /// Begins with epoch `next`, whose partitions stand at `start`.
+    pub(crate) fn new(policy: Policy, start: Vec<Offset>, next: EpochId) -> Self {
+        let (slots, epochs) = (start.len(), VecDeque::new());
+        Self { policy, slots, next, epochs, committed: start, phase: Phase::Running, is_paused: false }
     }
 
     /// Runs an epoch again whose `offsets/N` is there already and whose commit is not.
@@ -138,7 +138,7 @@ impl Coordinator {
                 }
                 self.advance(&mut effects);
             }
-            Event::Stop { moved } => self.on_stop(moved, now, &mut effects),
+            Event::Stop => self.on_stop(now, &mut effects),
         }
         effects
     }
@@ -191,7 +191,7 @@ impl Coordinator {
         }
     }
 
-    fn on_stop(&mut self, moved: bool, now: Duration, effects: &mut Vec<Effect>) {
+    fn on_stop(&mut self, now: Duration, effects: &mut Vec<Effect>) {
         match self.phase {
             Phase::Ended | Phase::Stopping => {}
             // No epoch is begun; the answer to the question ends the query.
@@ -200,8 +200,7 @@ impl Coordinator {
                 self.phase = Phase::Stopping;
                 // Partitions read and write on until they are told to stay: only an epoch that ends there keeps what
                 // they have read meanwhile from coming again after the restart. It is dropped if that was nothing.
-                let can_compare = self.committed.is_some() || !self.epochs.is_empty();
-                if self.policy.bounds == Bounds::AtTick && (moved || can_compare) {
+                if self.policy.bounds == Bounds::AtTick {
                     let epoch = self.begin(None, now);
                     if let Some(epoch) = self.epochs.back_mut() {
                         epoch.is_last = true;
@@ -239,7 +238,7 @@ impl Coordinator {
             if !epoch.is_step_done {
                 return;
             }
-            if epoch.is_last && epoch.at == 0 && self.committed.as_ref() == Some(&known_ends(epoch)) {
+            if epoch.is_last && epoch.at == 0 && self.committed == known_ends(epoch) {
                 self.epochs.pop_front();
                 self.end(effects);
                 return;
@@ -253,7 +252,7 @@ impl Coordinator {
             }
             let (id, ends) = (epoch.id, known_ends(epoch));
             self.epochs.pop_front();
-            self.committed = Some(ends.clone());
+            self.committed.clone_from(&ends);
             self.on_committed(id, ends, effects);
         }
     }

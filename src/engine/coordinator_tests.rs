@@ -21,7 +21,7 @@ struct Query {
 
 impl Query {
     fn new(trigger: Trigger, slots: usize) -> Self {
-        let coordinator = Coordinator::new(policy(trigger), slots, EpochId::FIRST);
+        let coordinator = Coordinator::new(policy(trigger), vec![0; slots], EpochId::FIRST);
         Self { coordinator, now: Duration::from_secs(1) }
     }
 
@@ -45,8 +45,8 @@ impl Query {
         self.on(Event::StepDone { epoch: EpochId(epoch), step })
     }
 
-    fn stop(&mut self, moved: bool) -> String {
-        self.on(Event::Stop { moved })
+    fn stop(&mut self) -> String {
+        self.on(Event::Stop)
     }
 
     /// Takes an epoch whose partitions are done through the steps that are left; the answer to the last one.
@@ -141,14 +141,16 @@ fn without_a_commit_for_too_long_sources_are_held_back_until_the_next_one() {
 }
 
 #[test]
-fn a_stop_makes_one_last_epoch_of_unread_rows_and_without_any_ends_at_once() {
+fn a_stop_makes_one_last_epoch_of_what_was_read_and_none_of_nothing() {
     let mut query = Query::new(CONTINUOUS, 1);
-    assert_eq!(query.stop(true), "finish 0 and stay");
-    assert_eq!(query.stop(true), "");
+    assert_eq!(query.stop(), "finish 0 and stay");
+    assert_eq!(query.stop(), "");
     assert_eq!(query.tick(true), "");
     assert_eq!(query.partition_done(0, 0, 9), "sink 0");
     assert_eq!(query.commit(0), "0 is done at [9], end");
-    assert_eq!(Query::new(CONTINUOUS, 1).stop(false), "end");
+    let mut idle = Query::new(CONTINUOUS, 1);
+    assert_eq!(idle.stop(), "finish 0 and stay");
+    assert_eq!(idle.partition_done(0, 0, 0), "end");
 }
 
 /// Otherwise they would read and write on while the query ends, and all that would come twice after the restart.
@@ -157,7 +159,7 @@ fn a_stop_closes_the_partitions_also_when_nothing_is_known_to_be_unread() {
     for (read_meanwhile, outcome) in [(0, "end"), (1, "sink 1")] {
         let mut in_flight = Query::new(CONTINUOUS, 1);
         in_flight.tick(true);
-        assert_eq!(in_flight.stop(false), "finish 1 and stay");
+        assert_eq!(in_flight.stop(), "finish 1 and stay");
         assert_eq!(in_flight.partition_done(1, 0, 9 + read_meanwhile), "");
         in_flight.partition_done(0, 0, 9);
         assert_eq!(in_flight.commit(0), format!("0 is done at [9], {outcome}"));
@@ -166,7 +168,7 @@ fn a_stop_closes_the_partitions_also_when_nothing_is_known_to_be_unread() {
         idle.tick(true);
         idle.partition_done(0, 0, 9);
         idle.commit(0);
-        assert_eq!(idle.stop(false), "finish 1 and stay");
+        assert_eq!(idle.stop(), "finish 1 and stay");
         assert_eq!(idle.partition_done(1, 0, 9 + read_meanwhile), outcome);
     }
 }
@@ -175,13 +177,13 @@ fn a_stop_closes_the_partitions_also_when_nothing_is_known_to_be_unread() {
 fn a_stop_during_planning_runs_nothing_and_during_a_batch_finishes_it() {
     let mut query = Query::new(MICRO_BATCH, 1);
     query.tick(true);
-    assert_eq!(query.stop(true), "");
+    assert_eq!(query.stop(), "");
     assert_eq!(query.planned(&[5]), "end");
 
     let mut query = Query::new(MICRO_BATCH, 1);
     query.tick(true);
     query.planned(&[5]);
-    assert_eq!(query.stop(true), "");
+    assert_eq!(query.stop(), "");
     assert_eq!(query.done(0, Step::LogOffsets), "run 0 to [5]");
     query.partition_done(0, 0, 5);
     query.done(0, Step::CommitSink);
@@ -221,7 +223,7 @@ fn an_epoch_that_is_logged_already_is_run_at_once_with_its_ends() {
 #[derive(Clone, Copy, Debug)]
 enum Op {
     Tick(bool),
-    Stop(bool),
+    Stop,
     /// One piece of outstanding work, picked by number, is done; partitions have grown by this much.
     Complete(usize, Offset),
     Seconds(u64),
@@ -274,7 +276,7 @@ impl World {
     fn new(trigger: Trigger, slots: usize, rerun: bool) -> Self {
         let (policy, first) = (policy(trigger), EpochId(7));
         let mut world = Self {
-            coordinator: Coordinator::new(policy.clone(), slots, first),
+            coordinator: Coordinator::new(policy.clone(), vec![0; slots], first),
             policy,
             now: Duration::ZERO,
             work: Vec::new(),
@@ -310,9 +312,9 @@ impl World {
     fn apply(&mut self, op: Op) {
         match op {
             Op::Tick(moved) => self.event(Event::Tick { moved }),
-            Op::Stop(moved) => {
+            Op::Stop => {
                 self.seen.stop = true;
-                self.event(Event::Stop { moved });
+                self.event(Event::Stop);
                 if self.policy.bounds == Bounds::AtTick && !self.seen.end {
                     self.check(self.seen.last, "after a stop partitions read on");
                 }
@@ -423,7 +425,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         6 => any::<bool>().prop_map(Op::Tick),
         12 => (any::<usize>(), 0i64..4).prop_map(|(pick, grown)| Op::Complete(pick, grown)),
         2 => (0u64..90).prop_map(Op::Seconds),
-        1 => any::<bool>().prop_map(Op::Stop),
+        1 => Just(Op::Stop),
     ];
     proptest::collection::vec(op, 0..120)
 }
@@ -434,12 +436,12 @@ proptest! {
     #[test]
     fn under_every_schedule_epochs_are_whole_in_order_and_come_to_an_end(
         trigger in proptest::sample::select(vec![CONTINUOUS, MICRO_BATCH, Trigger::AvailableNow, Trigger::Once]),
-        slots in 0usize..=4, rerun: bool, ops in ops(), moved: bool,
+        slots in 0usize..=4, rerun: bool, ops in ops(),
     ) {
         let mut world = World::new(trigger, slots, rerun);
         ops.into_iter().for_each(|op| world.apply(op));
         if !world.seen.stop {
-            world.apply(Op::Stop(moved));
+            world.apply(Op::Stop);
         }
         while !world.work.is_empty() {
             world.apply(Op::Complete(world.work.len() - 1, 1));

@@ -9,7 +9,7 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
-use tokio::time::Instant;
+use tokio::time::{Instant, MissedTickBehavior};
 
 use super::QuerySpec;
 use super::bounds::plan_end;
@@ -69,7 +69,7 @@ enum Done {
     Taken { sealed: SealedEnd, message: CommitMessage },
     Planned { latest: Cut },
     Available { target: Cut, answer: oneshot::Sender<Result<()>> },
-    Partitions { latest: Cut },
+    Partitions { latest: Option<Cut> },
     Purged,
     Nothing,
 }
@@ -106,6 +106,7 @@ pub(super) struct Driver<'a> {
     /// When a stop that was asked for gives up on the running epoch.
     stop_deadline: Option<Instant>,
     is_purging: bool,
+    is_discovering: bool,
     is_changing: bool,
     outcome: Option<Outcome>,
 }
@@ -132,11 +133,12 @@ impl<'a> Driver<'a> {
             let writer = spec.sink.writer(slot)?;
             tasks.spawn(PipelineTask::new(slot, pipeline, writer, commanded, report.clone(), is_open).run());
         }
+        let start = slots.iter().map(|slot: &SlotState| slot.committed).collect();
         Ok(Self {
             spec,
             shared,
             sources: open.sources,
-            coordinator: Coordinator::new(policy, slots.len(), open.next),
+            coordinator: Coordinator::new(policy, start, open.next),
             slots,
             tasks,
             sealed,
@@ -151,6 +153,7 @@ impl<'a> Driver<'a> {
             started: Instant::now(),
             stop_deadline: None,
             is_purging: false,
+            is_discovering: false,
             is_changing: false,
             outcome: None,
         })
@@ -161,8 +164,15 @@ impl<'a> Driver<'a> {
         self.carried
     }
 
-    /// Runs until the query ends, fails, or must be opened anew.
+    /// Runs until the query ends, fails, or must be opened anew. Readers and writers are gone when this returns: the
+    /// same partitions may be opened again.
     pub(super) async fn run(&mut self, requests: &mut mpsc::Receiver<Request>) -> Result<Outcome> {
+        let outcome = self.run_to_outcome(requests).await;
+        self.tasks.shutdown().await;
+        outcome
+    }
+
+    async fn run_to_outcome(&mut self, requests: &mut mpsc::Receiver<Request>) -> Result<Outcome> {
         self.shared.set_status("Running", false, true);
         if let Some(end) = self.rerun.take() {
             let ends = self.by_slot(&end);
@@ -174,6 +184,7 @@ impl<'a> Driver<'a> {
             self.on_request(request)?;
         }
         let mut discovery = tokio::time::interval_at(Instant::now() + DISCOVERY_INTERVAL, DISCOVERY_INTERVAL);
+        discovery.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut requests_open = true;
         while self.outcome.is_none() {
             let deadline = self.stop_deadline;
@@ -192,15 +203,13 @@ impl<'a> Driver<'a> {
                     let moved = self.has_moved();
                     self.event(Event::Tick { moved })?;
                 }
-                _ = discovery.tick(), if self.is_continuous() => self.ask_for_partitions(),
+                _ = discovery.tick(), if self.is_continuous() && !self.is_discovering => self.ask_for_partitions(),
                 () = until(deadline) => {
                     tracing::warn!("the running epoch did not end in {STOP_GRACE:?}; it will be read again at the next start");
                     self.outcome = Some(Outcome::Ended);
                 }
             }
         }
-        // Readers and writers are gone when this returns: a new driver may open the same partitions.
-        self.tasks.shutdown().await;
         Ok(self.outcome.take().unwrap_or(Outcome::Ended))
     }
 
@@ -208,8 +217,7 @@ impl<'a> Driver<'a> {
         match request {
             Request::Stop => {
                 self.stop_deadline.get_or_insert(Instant::now() + STOP_GRACE);
-                let moved = self.has_moved();
-                self.event(Event::Stop { moved })
+                self.event(Event::Stop)
             }
             Request::ProcessAllAvailable(answer) => {
                 let sources = self.sources.clone();
@@ -256,10 +264,10 @@ impl<'a> Driver<'a> {
                 Ok(())
             }
             Done::Partitions { latest } => {
-                if self.has_other_partitions(&latest) && !self.is_changing {
+                self.is_discovering = false;
+                if latest.is_some_and(|latest| self.has_other_partitions(&latest)) && !self.is_changing {
                     self.is_changing = true;
-                    let moved = self.has_moved();
-                    self.event(Event::Stop { moved })?;
+                    self.event(Event::Stop)?;
                 }
                 Ok(())
             }
@@ -378,14 +386,15 @@ impl<'a> Driver<'a> {
         });
     }
 
-    fn ask_for_partitions(&self) {
+    fn ask_for_partitions(&mut self) {
+        self.is_discovering = true;
         let sources = self.sources.clone();
         self.spawn(async move {
             match latest(&sources).await {
-                Ok(latest) => Ok(Done::Partitions { latest }),
+                Ok(latest) => Ok(Done::Partitions { latest: Some(latest) }),
                 Err(error) => {
                     tracing::debug!("could not ask for new partitions: {error}");
-                    Ok(Done::Nothing)
+                    Ok(Done::Partitions { latest: None })
                 }
             }
         });
@@ -474,7 +483,9 @@ impl<'a> Driver<'a> {
             let at = |source: usize, partition| {
                 committed.get(source).and_then(|ends| ends.get(partition)).copied()
             };
-            all.into_iter().all(|(source, (partition, end))| at(source, partition).unwrap_or(0) >= *end)
+            // A partition that is gone has nothing left to process.
+            all.into_iter()
+                .all(|(source, (partition, end))| at(source, partition).is_none_or(|at| at >= *end))
         };
         for (_, answer) in self.carried.waiters.extract_if(.., |(target, _)| is_reached(target)) {
             let _ = answer.send(Ok(()));

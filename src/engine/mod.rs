@@ -23,6 +23,7 @@ use tokio::sync::mpsc;
 
 use self::driver::{Carried, Driver, Outcome};
 use self::open::OpenQuery;
+use self::retry::while_transient;
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
 use crate::plan::PlannedQuery;
@@ -84,7 +85,7 @@ async fn drive(
             }
         }
         open = tokio::select! {
-            opened = OpenQuery::new(&spec) => opened?,
+            opened = while_transient("opening the query anew", || OpenQuery::new(&spec)) => opened?,
             // Everything is committed: there is nothing to end first.
             () = stop_among(&mut requested, &mut carried) => return Ok(()),
         };

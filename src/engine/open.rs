@@ -74,7 +74,8 @@ impl Place {
                     Some(entry) => resumed(&entry, sources).await?,
                     None => initial_offsets(spec, sources).await?,
                 };
-                let ends = decoded(&end, sources)?;
+                let mut ends = decoded(&end, sources)?;
+                clamp_to_what_is_there(&mut ends, sources).await?;
                 tracing::info!(
                     "epoch {epoch} was planned and not committed; running it again with the same bounds"
                 );
@@ -89,6 +90,18 @@ impl Place {
 fn within(start: &SourceOffsets, end: &SourceOffsets) -> SourceOffsets {
     let end_of = |partition, from: i64| end.get(partition).copied().unwrap_or(from).max(from);
     start.iter().map(|(partition, from)| (partition.clone(), end_of(partition, *from))).collect()
+}
+
+/// A topic that was made anew may be shorter than the planned end, which would then never be reached. (Without
+/// `failOnDataLoss=false` the query has ended before this.)
+async fn clamp_to_what_is_there(ends: &mut Cut, sources: &[Arc<dyn Source>]) -> Result<()> {
+    for (source, ends) in sources.iter().zip(ends) {
+        let latest = source.latest_offsets().await?;
+        for (partition, end) in ends.iter_mut() {
+            *end = latest.get(partition).copied().map_or(*end, |latest| latest.min(*end));
+        }
+    }
+    Ok(())
 }
 
 async fn resumed(entry: &OffsetEntry, sources: &[Arc<dyn Source>]) -> Result<Cut> {

@@ -73,7 +73,7 @@ const COMMON_DEFAULTS: &[(&str, &str)] = &[
     ("socket.keepalive.enable", "true"),
     ("enable.metrics.push", "false"),
 ];
-/// What the engine needs to be so, whatever the user sets.
+/// What the engine needs to be so; a user cannot set it.
 const CONSUMER_FIXED: &[(&str, &str)] =
     &[("enable.auto.commit", "false"), ("enable.auto.offset.store", "false"), ("auto.offset.reset", "error")];
 

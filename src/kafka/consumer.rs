@@ -82,7 +82,7 @@ impl PartitionedConsumer {
 
 /// Logs and errors come out of the main queue, so somebody must poll it. The thread also takes the last reference:
 /// closing a consumer blocks, and must not do so on a worker of an async runtime.
-fn serve_events(consumer: Arc<LoggingConsumer>, in_use: InUse) -> Result<()> {
+pub(super) fn serve_events(consumer: Arc<LoggingConsumer>, in_use: InUse) -> Result<()> {
     let serve = move || {
         while in_use.is_true() || Arc::strong_count(&consumer) > 1 {
             if let Some(Err(error)) = consumer.poll(Duration::from_millis(100)) {
@@ -100,7 +100,8 @@ fn serve_events(consumer: Arc<LoggingConsumer>, in_use: InUse) -> Result<()> {
 pub(crate) struct PartitionQueue {
     queue: *mut ffi::rd_kafka_queue_t,
     waker: Arc<AtomicWaker>,
-    consumer: Arc<LoggingConsumer>,
+    /// Outlives the queue.
+    _consumer: Arc<LoggingConsumer>,
     _lease: Lease,
 }
 
@@ -129,7 +130,7 @@ impl PartitionQueue {
             ffi::rd_kafka_queue_forward(queue, ptr::null_mut());
             ffi::rd_kafka_queue_cb_event_enable(queue, Some(wake), Arc::as_ptr(&waker).cast_mut().cast());
         }
-        Ok(Self { queue, waker, consumer, _lease: owner.lease.clone() })
+        Ok(Self { queue, waker, _consumer: consumer, _lease: owner.lease.clone() })
     }
 
     /// Moves what has been fetched, up to `max` messages or a few megabytes, to the end of `batch`. Does not wait; if
@@ -162,20 +163,6 @@ impl PartitionQueue {
                 break;
             }
         }
-    }
-
-    /// Goes on at the first record that still exists, some time soon.
-    pub(crate) fn seek_to_beginning(&self, partition: &Partition) {
-        let consumer = Arc::clone(&self.consumer);
-        let partition = partition.clone();
-        tokio::task::spawn_blocking(move || {
-            let timeout = Duration::from_secs(30);
-            if let Err(error) =
-                consumer.seek(&partition.topic, partition.number, KafkaOffset::Beginning, timeout)
-            {
-                tracing::warn!(target: "epochflow::kafka", "cannot go to the beginning of {partition}: {error}");
-            }
-        });
     }
 }
 

@@ -11,7 +11,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{ClientConfig, Offset as KafkaOffset, TopicPartitionList};
 use regex::Regex;
 
-use super::consumer::{LoggingConsumer, LoggingContext};
+use super::consumer::{LoggingConsumer, LoggingContext, serve_events};
 use super::{Lease, kafka_error, lease};
 use crate::epoch::{Partition, SourceOffsets};
 use crate::error::{Error, ErrorKind, Result};
@@ -54,10 +54,12 @@ impl LookUp {
     pub(crate) fn new(config: &ClientConfig, patience: Patience) -> Result<Self> {
         let (lease, in_use) = lease();
         let consumer: LoggingConsumer = config
-            .create_with_context(LoggingContext(in_use))
+            .create_with_context(LoggingContext(in_use.clone()))
             .map_err(|e| kafka_error("cannot create a consumer", e))?;
         let brokers = config.get("bootstrap.servers").unwrap_or_default().to_owned();
-        Ok(Self { consumer: Arc::new(consumer), brokers, patience, _lease: lease })
+        let consumer = Arc::new(consumer);
+        serve_events(Arc::clone(&consumer), in_use)?;
+        Ok(Self { consumer, brokers, patience, _lease: lease })
     }
 
     /// The partitions of `subscription` as they are now.
@@ -205,12 +207,19 @@ impl LookUp {
             .fetch_metadata(None, self.patience.request)
             .map_err(|e| self.unanswered("the list of topics", e))?;
         let is_wanted = |name: &str| pattern.find(name).is_some_and(|found| found.len() == name.len());
-        Ok(metadata
-            .topics()
-            .iter()
-            .filter(|topic| topic.error().is_none() && is_wanted(topic.name()))
-            .flat_map(|topic| numbered(topic.name(), topic.partitions()))
-            .collect())
+        let mut partitions = BTreeSet::new();
+        for topic in metadata.topics().iter().filter(|topic| is_wanted(topic.name())) {
+            match topic.error().map(RDKafkaErrorCode::from) {
+                None => partitions.extend(numbered(topic.name(), topic.partitions())),
+                // Deleted in between. Any other error passes: a topic without a leader for a moment is not gone.
+                Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {}
+                Some(code) => {
+                    let doing = format!("cannot look up topic '{}'", topic.name());
+                    return Err(kafka_error(&doing, KafkaError::MetadataFetch(code)));
+                }
+            }
+        }
+        Ok(partitions)
     }
 
     fn no_topic(&self, topic: &str) -> Error {

@@ -36,6 +36,7 @@ pub(crate) fn kind_of(code: RDKafkaErrorCode) -> ErrorKind {
         Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch => ErrorKind::Fenced,
         Code::MessageSizeTooLarge | Code::InvalidMessage | Code::InvalidRecord => ErrorKind::Data,
         Code::InvalidArgument => ErrorKind::Usage,
+        Code::Fatal | Code::OutOfOrderSequenceNumber | Code::UnknownProducerId => ErrorKind::Internal,
         _ => ErrorKind::Transient,
     }
 }
@@ -87,6 +88,7 @@ impl InUse {
     /// Logs a global error of a client, which is news, not a failure: the client goes on trying.
     fn log(&self, error: &KafkaError, reason: &str) {
         match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::Fatal) => tracing::error!(target: "epochflow::kafka", "{reason}"),
             Some(RDKafkaErrorCode::AllBrokersDown | RDKafkaErrorCode::Authentication)
                 if self.is_true() && self.is_warning_due() =>
             {

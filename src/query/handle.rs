@@ -247,7 +247,8 @@ impl StreamingQuery {
         }
         match answered.await {
             Ok(done) => done,
-            Err(_) => self.await_termination().await,
+            // The query ended in between: cleanly does not mean that everything was processed.
+            Err(_) => self.await_termination().await.and_then(|()| Err(ended())),
         }
     }
 }

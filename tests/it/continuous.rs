@@ -22,8 +22,17 @@ struct Running {
 }
 
 async fn start(sql: &str, script: Script, trigger: Trigger, checkpoint: Option<Checkpoint>) -> Running {
+    start_into(Recording::default(), sql, script, trigger, checkpoint).await
+}
+
+async fn start_into(
+    sink: Recording,
+    sql: &str,
+    script: Script,
+    trigger: Trigger,
+    checkpoint: Option<Checkpoint>,
+) -> Running {
     let session = StreamSession::new().unwrap();
-    let sink = Recording::default();
     session.register_source(Arc::new(script.clone()));
     session.register_sink(Arc::new(sink.clone()));
     let events = session.read_stream().format("scripted").load().unwrap();
@@ -216,4 +225,44 @@ async fn a_row_that_the_sink_refuses_ends_the_query_and_leaves_the_checkpoint_as
     assert_eq!(session.active_queries().len(), 0);
     assert_eq!(gated(&store).facts().await.unwrap().commits, commits);
     assert_eq!(commits.last(), Some(&EpochId(0)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clean_stop_behind_a_slow_store_repeats_nothing() {
+    let (store, sql) = (GatedStore::new(), "SELECT text FROM events");
+    let Running { script, sink, query, .. } = start(sql, Script::new(1), OFTEN, Some(gated(&store))).await;
+    store.close();
+    script.push(0, "in an epoch that cannot be logged yet");
+    eventually("the row is written", async || (sink.written().len() == 1).then_some(())).await;
+    tokio::time::sleep(Duration::from_millis(30)).await;
+    let stopping = tokio::spawn({
+        let query = query.clone();
+        async move { query.stop().await }
+    });
+    // Whether the engine still takes this one or not: it must come once.
+    script.push(0, "while it stops");
+    tokio::time::sleep(Duration::from_millis(30)).await;
+    store.open();
+    in_time("the stop", stopping).await.unwrap().unwrap();
+    let again = start_into(sink.clone(), sql, script, OFTEN, Some(gated(&store))).await;
+    in_time("the rest", again.query.process_all_available()).await.unwrap();
+    in_time("the stop", again.query.stop()).await.unwrap();
+    assert_eq!(sink.written(), ["in an epoch that cannot be logged yet", "while it stops"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_that_a_hung_store_outlasts_says_that_not_all_was_processed() {
+    let store = GatedStore::new();
+    let Running { script, query, .. } =
+        start("SELECT text FROM events", Script::new(1), OFTEN, Some(gated(&store))).await;
+    store.close();
+    script.push(0, "a");
+    let waiting = tokio::spawn({
+        let query = query.clone();
+        async move { query.process_all_available().await }
+    });
+    in_time("the stop", query.stop()).await.unwrap();
+    assert!(in_time("the answer", waiting).await.unwrap().is_err());
+    assert!(query.last_progress().is_none(), "nothing was committed");
+    store.open();
 }

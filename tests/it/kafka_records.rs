@@ -5,7 +5,9 @@ use std::time::Duration;
 use epochflow::{ErrorKind, StreamSession, StreamingQuery, Trigger};
 
 use crate::support::in_time;
-use crate::support::kafka::{Receiver, Record, Sender, brokers, ends, everything, grow, topic, unique};
+use crate::support::kafka::{
+    Receiver, Record, Sender, brokers, delete_records_before, ends, everything, grow, topic, unique,
+};
 
 async fn start(
     select: &str,
@@ -192,4 +194,42 @@ async fn what_is_not_there_is_said_at_the_start() {
         assert_eq!(error.kind(), ErrorKind::Environment, "{error}");
         assert!(error.to_string().contains("no-such-topic"), "{error}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lost_records_end_the_query_unless_it_may_go_on_without_them() {
+    let (source, sink) = (topic("in", 1).await, topic("out", 1).await);
+    let send = |range: std::ops::Range<u32>| {
+        let sender = Sender::new(&brokers());
+        range.for_each(|number| sender.send(&source, &Record::value(0, number.to_string())));
+        sender.flush();
+    };
+    send(0..3);
+    let session = StreamSession::new().unwrap();
+    let location = format!("memory://{}", unique("checkpoint"));
+    let start = async |fail_on_data_loss: bool, trigger: Trigger| {
+        let sql = format!(
+            "CREATE OR REPLACE EXTERNAL TABLE events STORED AS KAFKA LOCATION 'kafka://{0}/{source}'
+               OPTIONS ('startingOffsets' 'earliest', 'failOnDataLoss' '{fail_on_data_loss}');
+             CREATE OR REPLACE EXTERNAL TABLE out STORED AS KAFKA LOCATION 'kafka://{0}/{sink}';
+             INSERT INTO out SELECT value FROM events",
+            brokers()
+        );
+        let writer = session.pipeline(&sql).await.unwrap().option("checkpointLocation", &location);
+        in_time("the start", writer.trigger(trigger).start()).await
+    };
+    let query = start(true, Trigger::AvailableNow).await.unwrap();
+    in_time("the end", query.await_termination()).await.unwrap();
+    send(3..10);
+    delete_records_before(&source, 7).await;
+    for trigger in [Trigger::AvailableNow, Trigger::Continuous(Duration::from_millis(50))] {
+        let error = start(true, trigger).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::DataLoss, "{error}");
+        assert!(error.to_string().contains("failOnDataLoss"), "{error}");
+    }
+    let query = start(false, Trigger::Continuous(Duration::from_millis(50))).await.unwrap();
+    in_time("what is left", query.process_all_available()).await.unwrap();
+    in_time("the stop", query.stop()).await.unwrap();
+    let values: Vec<_> = everything(&sink).into_iter().map(|record| record.value.unwrap()).collect();
+    assert_eq!(values, [b"0", b"1", b"2", b"7", b"8", b"9"]);
 }

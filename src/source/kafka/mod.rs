@@ -231,12 +231,14 @@ impl Source for KafkaSource {
         let mut config = self.options.client.clone();
         // Tells where the partition ends, past offsets that hold no record: a batch could not reach its end otherwise.
         config.set("enable.partition.eof", "true");
-        let fail_on_data_loss = self.options.fail_on_data_loss;
+        if !self.options.fail_on_data_loss {
+            // librdkafka then goes on at the first record that is still there, by itself and at once.
+            config.set("auto.offset.reset", "earliest");
+        }
         let opened = tokio::task::spawn_blocking(move || {
             let queues = PartitionedConsumer::new(&config)?.assign(&request.start)?;
             let readers = queues.into_iter().zip(request.start).map(|(queue, (partition, start))| {
-                let reader =
-                    KafkaReader::new(queue, partition, Arc::clone(&projected), start, fail_on_data_loss);
+                let reader = KafkaReader::new(queue, partition, Arc::clone(&projected), start);
                 Box::new(reader) as Box<dyn PartitionReader>
             });
             Ok(readers.collect())

@@ -17,13 +17,13 @@ use crate::source::PartitionReader;
 const MAX_ROWS: usize = 4096;
 
 pub(super) struct KafkaReader {
+    /// Read from the queue, but at or beyond the end of the batch they were read for. Before the queue, whose client must
+    /// outlive its messages.
+    ahead: Messages,
     queue: PartitionQueue,
     partition: Partition,
     projected: SchemaRef,
     position: Offset,
-    fail_on_data_loss: bool,
-    /// Read from the queue, but at or beyond the end of the batch they were read for.
-    ahead: Messages,
 }
 
 impl KafkaReader {
@@ -32,9 +32,8 @@ impl KafkaReader {
         partition: Partition,
         projected: SchemaRef,
         start: Offset,
-        fail_on_data_loss: bool,
     ) -> Self {
-        Self { queue, partition, projected, position: start, fail_on_data_loss, ahead: Messages::default() }
+        Self { ahead: Messages::default(), queue, partition, projected, position: start }
     }
 
     /// Splits `messages` into records before `end`, which are returned, and what comes after, which is kept. Errors
@@ -77,15 +76,9 @@ impl KafkaReader {
                 self.position = self.position.max(offset);
                 Ok(())
             }
-            RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange => {
-                let lost = format!("offset {} of {} is no longer in Kafka", self.position, self.partition);
-                if self.fail_on_data_loss {
-                    return Err(super::data_loss(&lost));
-                }
-                tracing::warn!(target: "epochflow::kafka", "{lost}; going on with the first record that is");
-                self.queue.seek_to_beginning(&self.partition);
-                Ok(())
-            }
+            RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange => Err(super::data_loss(
+                &format!("offset {} of {} is no longer in Kafka", self.position, self.partition),
+            )),
             code if kind_of(code) == ErrorKind::Transient => {
                 tracing::debug!(target: "epochflow::kafka", "reading {}: {code}", self.partition);
                 Ok(())

@@ -42,6 +42,14 @@ pub(crate) async fn grow(topic: &str, partitions: usize) {
     grown.unwrap().into_iter().next().unwrap().unwrap();
 }
 
+/// Ages out the records of partition 0 before `offset`.
+pub(crate) async fn delete_records_before(topic: &str, offset: i64) {
+    let mut until = TopicPartitionList::new();
+    until.add_partition_offset(topic, 0, Offset::Offset(offset)).unwrap();
+    let deleted = admin().delete_records(&until, &AdminOptions::new()).await.unwrap();
+    deleted.elements()[0].error().unwrap();
+}
+
 fn admin() -> AdminClient<DefaultClientContext> {
     ClientConfig::new().set("bootstrap.servers", brokers()).create().unwrap()
 }
