@@ -16,11 +16,13 @@ use clap::Parser;
 use serde_json::{Value, json};
 
 mod drain;
+mod idle;
 mod kafka;
 mod latency;
 mod record;
 mod relay;
 mod report;
+mod slow_store;
 mod subject;
 mod sys;
 
@@ -62,6 +64,9 @@ struct Args {
     /// Measure throughput instead: fill a topic with so many records, then empty it
     #[arg(long, value_name = "RECORDS", value_parser = clap::value_parser!(u64).range(2..))]
     drain: Option<u64>,
+    /// Measure an idle query instead: processor time over so many seconds, on an empty topic of 16 partitions
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    idle: Option<u64>,
     /// Also write every run's figures to this file
     #[arg(long)]
     json: Option<PathBuf>,
@@ -71,14 +76,17 @@ struct Args {
 }
 
 fn main() -> Result<()> {
-    // The bare relay runs in a process of its own, and it is this program that runs there.
-    if std::env::args().nth(1).as_deref() == Some("relay") {
-        return relay::Relay::parse_from(std::env::args().skip(1)).run();
+    // What a process of its own is needed for runs this program again.
+    match std::env::args().nth(1).as_deref() {
+        Some("relay") => return relay::Relay::parse_from(std::env::args().skip(1)).run(),
+        Some("slow-store") => return slow_store::SlowStore::parse_from(std::env::args().skip(1)).run(),
+        _ => {}
     }
     let args = Args::parse();
-    let (runs, lost) = match args.drain {
-        None => measure_latency(&args)?,
-        Some(records) => (measure_drain(&args, records)?, 0),
+    let (runs, lost) = match (args.drain, args.idle) {
+        (Some(records), _) => (measure_drain(&args, records)?, 0),
+        (None, Some(seconds)) => (vec![idle::measure(&args, seconds)?], 0),
+        (None, None) => measure_latency(&args)?,
     };
     if let Some(file) = &args.json {
         let settings = json!({
@@ -93,8 +101,8 @@ fn main() -> Result<()> {
 
 /// The runs' figures and how many records were lost.
 fn measure_latency(args: &Args) -> Result<(Vec<Value>, u64)> {
-    use Subject::{Filter1In50, Hop, Passthrough, Relay, RelayFilter};
-    let subjects = subjects(args, &[Hop, Relay, Passthrough, RelayFilter, Filter1In50]);
+    use Subject::{Filter1In50, Hop, Passthrough, PassthroughSlowStore, Relay, RelayFilter};
+    let subjects = subjects(args, &[Hop, Relay, Passthrough, PassthroughSlowStore, RelayFilter, Filter1In50]);
     let (mut values, mut lost) = (Vec::new(), 0);
     for &rate in &args.rates {
         let mut runs = Vec::new();

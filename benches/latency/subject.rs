@@ -17,6 +17,7 @@ pub(crate) enum Subject {
     Hop,
     Relay,
     Passthrough,
+    PassthroughSlowStore,
     RelayFilter,
     #[value(name = "filter-1-in-50")]
     Filter1In50,
@@ -38,7 +39,7 @@ impl Subject {
     /// The bare relay that does the same work.
     pub(crate) fn baseline(self) -> Option<Self> {
         match self {
-            Self::Passthrough => Some(Self::Relay),
+            Self::Passthrough | Self::PassthroughSlowStore => Some(Self::Relay),
             Self::Filter1In50 => Some(Self::RelayFilter),
             Self::Hop | Self::Relay | Self::RelayFilter => None,
         }
@@ -59,6 +60,7 @@ impl Subject {
             Self::Hop => Ok(None),
             Self::Relay | Self::RelayFilter => Child::relay(args, route, self.filters()).map(Some),
             Self::Passthrough | Self::Filter1In50 => Child::engine(args, route, self.filters()).map(Some),
+            Self::PassthroughSlowStore => Child::engine_with_slow_store(args, route).map(Some),
         }
     }
 }
@@ -99,6 +101,16 @@ impl Child {
         let mut command = Command::new(&args.epochflow);
         command.arg("run").arg(pipeline).arg("--checkpoint").arg(checkpoint);
         command.args(["--trigger", &format!("continuous:{}", args.epoch), "--progress", "none"]);
+        Self::spawn(command, folder)
+    }
+
+    /// The library in this program, in a process of its own: the command cannot make its store slow.
+    fn engine_with_slow_store(args: &Args, route: &Route<'_>) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let pipeline = folder.path().join("pipeline.sql");
+        std::fs::write(&pipeline, sql(&args.brokers, route, false))?;
+        let mut command = Command::new(std::env::current_exe()?);
+        command.arg("slow-store").arg(pipeline);
         Self::spawn(command, folder)
     }
 

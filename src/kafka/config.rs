@@ -50,9 +50,9 @@ const CONSUMER_DEFAULTS: &[(&str, &str)] = &[
     ("fetch.error.backoff.ms", "50"),
     // The default of 1 s stalls a partition for that long whenever its queue was full.
     ("fetch.queue.backoff.ms", "2"),
-    ("queued.min.messages", "20000"),
-    ("queued.max.messages.kbytes", "8192"),
-    ("fetch.max.bytes", "8388608"),
+    ("queued.min.messages", "10000"),
+    ("queued.max.messages.kbytes", "4096"),
+    ("fetch.max.bytes", "4194304"),
 ];
 const PRODUCER_DEFAULTS: &[(&str, &str)] = &[
     ("linger.ms", "0"),
@@ -62,8 +62,8 @@ const PRODUCER_DEFAULTS: &[(&str, &str)] = &[
     ("partitioner", "murmur2_random"),
     // With linger 0 librdkafka would pick a new partition for each record without a key.
     ("sticky.partitioning.linger.ms", "10"),
-    ("queue.buffering.max.messages", "100000"),
-    ("queue.buffering.max.kbytes", "32768"),
+    ("queue.buffering.max.messages", "50000"),
+    ("queue.buffering.max.kbytes", "16384"),
     ("allow.auto.create.topics", "true"),
 ];
 const COMMON_DEFAULTS: &[(&str, &str)] = &[

@@ -178,7 +178,8 @@ impl AckedProducer {
 fn serve_deliveries(producer: Arc<BaseProducer<DeliveryContext>>, in_use: InUse) -> Result<()> {
     let serve = move || {
         while in_use.is_true() || Arc::strong_count(&producer) > 1 {
-            producer.poll(Duration::from_millis(100));
+            // Acks wake it at once. rdkafka spins through the last millisecond of the wait, so a short one would cost.
+            producer.poll(Duration::from_secs(1));
         }
     };
     let spawned = std::thread::Builder::new().name("kafka-acks".into()).spawn(serve);
