@@ -131,7 +131,8 @@ impl<'a> Driver<'a> {
             let at = flow.position();
             slots.push(SlotState { source, partition, flow, commands, sealed: at, committed: at });
             let writer = spec.sink.writer(slot)?;
-            tasks.spawn(PipelineTask::new(slot, pipeline, writer, commanded, report.clone(), is_open).run());
+            let task = PipelineTask::new(slot, pipeline, writer, commanded, report.clone(), is_open);
+            tasks.spawn_on(task.run(), spec.executors.next_pipeline());
         }
         let start = slots.iter().map(|slot: &SlotState| slot.committed).collect();
         Ok(Self {

@@ -9,6 +9,7 @@ mod open;
 mod policy;
 mod report;
 mod retry;
+mod runtime;
 mod task;
 mod ticker;
 
@@ -18,12 +19,12 @@ mod coordinator_tests;
 use std::sync::Arc;
 
 use datafusion::execution::TaskContext;
-use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use self::driver::{Carried, Driver, Outcome};
 use self::open::OpenQuery;
 use self::retry::while_transient;
+pub(crate) use self::runtime::{EngineRuntime, Executors};
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
 use crate::plan::PlannedQuery;
@@ -39,13 +40,15 @@ pub(crate) struct QuerySpec {
     pub(crate) sink: Arc<dyn Sink>,
     pub(crate) trigger: Trigger,
     pub(crate) checkpoint: Arc<Checkpoint>,
+    pub(crate) executors: Executors,
 }
 
-/// Starts a query on the runtime of `handle`. What can be known before the first record is known when this returns.
+/// Starts a query. What can be known before the first record is known when this returns.
 ///
 /// # Errors
 /// The checkpoint is damaged, a service or topic is not there, data that the checkpoint needs is gone.
-pub(crate) async fn start(handle: &Handle, spec: QuerySpec) -> Result<StreamingQuery> {
+pub(crate) async fn start(spec: QuerySpec) -> Result<StreamingQuery> {
+    let handle = spec.executors.driver.clone();
     let opening = handle.spawn(async move {
         // Whatever is not there is found out before anything is written.
         spec.sink.open().await?;

@@ -4,7 +4,6 @@
 
 mod catalog;
 mod reader;
-mod runtime;
 mod sql;
 mod writer;
 
@@ -17,8 +16,8 @@ use datafusion::prelude::{DataFrame, SessionConfig, SessionContext};
 use parking_lot::{Mutex, RwLock};
 
 pub use self::reader::DataStreamReader;
-use self::runtime::EngineRuntime;
 pub use self::writer::{DataStreamWriter, StreamDataFrame};
+use crate::engine::EngineRuntime;
 use crate::error::{Error, Result};
 use crate::plan::rules;
 use crate::query::StreamingQuery;

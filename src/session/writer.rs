@@ -156,7 +156,6 @@ impl DataStreamWriter {
             Some(sink) => sink,
             None => self.memory_sink(&planned)?,
         };
-        let handle = core.runtime.handle()?;
         let spec = QuerySpec {
             name: self.name,
             planned,
@@ -164,8 +163,9 @@ impl DataStreamWriter {
             sink,
             trigger: self.trigger,
             checkpoint: Arc::new(checkpoint),
+            executors: core.runtime.executors(),
         };
-        let query = engine::start(&handle, spec).await?.keeping(Arc::clone(&core.runtime) as _);
+        let query = engine::start(spec).await?.keeping(Arc::clone(&core.runtime) as _);
         core.queries.lock().push(query.clone());
         Ok(query)
     }
