@@ -1,6 +1,6 @@
 //! Carries out what the coordinator decides: one loop over all that can happen to a running query.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,12 +18,12 @@ use super::open::OpenQuery;
 use super::policy::{Bounds, Step, Until, policy};
 use super::report::EpochReports;
 use super::retry::while_transient;
+use super::slots::Slots;
 use super::task::{Command, PipelineTask, Sealed};
 use super::ticker::Ticker;
 use crate::checkpoint::{CommitEntry, OffsetEntry, OffsetMetadata, purge_threshold};
-use crate::epoch::{Cut, EpochId, Offset, Partition, SourceOffsets};
+use crate::epoch::{Cut, EpochId, Offset};
 use crate::error::{Error, Result};
-use crate::plan::table::Flow;
 use crate::query::{QueryShared, Request, Trigger};
 use crate::sink::CommitMessage;
 use crate::source::Source;
@@ -39,17 +39,6 @@ pub(super) enum Outcome {
     Ended,
     /// All epochs are committed; the query is to be opened anew with the partitions that there are now.
     PartitionsChanged,
-}
-
-/// What the driver knows of a pipeline.
-struct SlotState {
-    source: usize,
-    partition: Partition,
-    flow: Arc<Flow>,
-    commands: mpsc::Sender<Command>,
-    /// End of the last epoch that the pipeline has ended.
-    sealed: Offset,
-    committed: Offset,
 }
 
 /// What outlives a driver, when the query is opened anew with other partitions.
@@ -89,7 +78,7 @@ pub(super) struct Driver<'a> {
     shared: &'a Arc<QueryShared>,
     sources: Vec<Arc<dyn Source>>,
     coordinator: Coordinator,
-    slots: Vec<SlotState>,
+    slots: Slots,
     tasks: JoinSet<Result<()>>,
     sealed: mpsc::Receiver<Sealed>,
     background: Background,
@@ -121,25 +110,21 @@ impl<'a> Driver<'a> {
         let policy = policy(spec.trigger);
         let is_open = policy.bounds == Bounds::AtTick;
         let (report, sealed) = mpsc::channel(open.pipelines.len().max(1) * 2);
-        let mut slots = Vec::with_capacity(open.pipelines.len());
+        let mut slots = Slots::new(open.sources.len());
         let mut tasks = JoinSet::new();
         for (slot, pipeline) in open.pipelines.into_iter().enumerate() {
             // Every epoch in flight has one command, and a pause and a resume may stand between two.
             let (commands, commanded) = mpsc::channel(4 * policy.max_in_flight + 4);
-            let (source, partition) = (pipeline.source, pipeline.partition.clone());
-            let flow = Arc::clone(&pipeline.flow);
-            let at = flow.position();
-            slots.push(SlotState { source, partition, flow, commands, sealed: at, committed: at });
+            slots.push(&pipeline, commands);
             let writer = spec.sink.writer(slot)?;
             let task = PipelineTask::new(slot, pipeline, writer, commanded, report.clone(), is_open);
             tasks.spawn_on(task.run(), spec.executors.next_pipeline());
         }
-        let start = slots.iter().map(|slot: &SlotState| slot.committed).collect();
         Ok(Self {
             spec,
             shared,
             sources: open.sources,
-            coordinator: Coordinator::new(policy, start, open.next),
+            coordinator: Coordinator::new(policy, slots.committed_ends(), open.next),
             slots,
             tasks,
             sealed,
@@ -176,7 +161,7 @@ impl<'a> Driver<'a> {
     async fn run_to_outcome(&mut self, requests: &mut mpsc::Receiver<Request>) -> Result<Outcome> {
         self.shared.set_status("Running", false, true);
         if let Some(end) = self.rerun.take() {
-            let ends = self.by_slot(&end);
+            let ends = self.slots.ends(&end);
             self.reports.begin(self.coordinator.next_epoch(), self.sources.len(), None);
             let effects = self.coordinator.rerun(ends, self.started.elapsed());
             self.perform(effects)?;
@@ -201,7 +186,7 @@ impl<'a> Driver<'a> {
                     ended.map_err(|e| Error::internal("a pipeline's task panicked").with_source(e))??;
                 }
                 () = self.ticker.tick(), if self.is_continuous() || self.coordinator.is_idle() => {
-                    let moved = self.has_moved();
+                    let moved = self.slots.have_moved();
                     self.event(Event::Tick { moved })?;
                 }
                 _ = discovery.tick(), if self.is_continuous() && !self.is_discovering => self.ask_for_partitions(),
@@ -238,9 +223,8 @@ impl<'a> Driver<'a> {
 
     fn on_sealed(&mut self, sealed: Sealed) {
         let Sealed { slot, epoch, end, rows_in, rows_out, taken } = sealed;
-        if let Some(state) = self.slots.get_mut(slot) {
-            state.sealed = end;
-            self.reports.add_rows(epoch, state.source, rows_in, rows_out);
+        if let Some(source) = self.slots.seal(slot, end) {
+            self.reports.add_rows(epoch, source, rows_in, rows_out);
         }
         let sealed = SealedEnd { slot, epoch, end };
         self.background.push(Box::pin(async move { Ok(Done::Taken { sealed, message: taken.await? }) }));
@@ -266,7 +250,7 @@ impl<'a> Driver<'a> {
             }
             Done::Partitions { latest } => {
                 self.is_discovering = false;
-                if latest.is_some_and(|latest| self.has_other_partitions(&latest)) && !self.is_changing {
+                if latest.is_some_and(|latest| self.slots.differ_from(&latest)) && !self.is_changing {
                     self.is_changing = true;
                     self.event(Event::Stop)?;
                 }
@@ -281,15 +265,13 @@ impl<'a> Driver<'a> {
     }
 
     fn on_planned(&mut self, latest: Cut) -> Result<()> {
-        if self.carried.available.is_none()
-            && self.has_other_partitions(&latest)
-            && self.stop_deadline.is_none()
+        if self.carried.available.is_none() && self.slots.differ_from(&latest) && self.stop_deadline.is_none()
         {
             self.outcome = Some(Outcome::PartitionsChanged);
             return Ok(());
         }
         let limited = policy(self.spec.trigger).until != Until::OneEpoch;
-        let start = self.cut(|slot| slot.committed);
+        let start = self.slots.committed();
         let ends = self.sources.iter().zip(start.iter().zip(&latest)).map(|(source, (start, latest))| {
             plan_end(start, latest, source.max_records_per_batch().filter(|_| limited))
         });
@@ -306,7 +288,7 @@ impl<'a> Driver<'a> {
         if is_new {
             self.reports.begin(self.coordinator.next_epoch(), self.sources.len(), Some(latest));
         }
-        let ends = is_new.then(|| self.by_slot(&ends));
+        let ends = is_new.then(|| self.slots.ends(&ends));
         self.event(Event::Planned(ends))
     }
 
@@ -328,9 +310,11 @@ impl<'a> Driver<'a> {
                 }
                 self.step_began.insert((epoch, "addBatch"), Instant::now());
                 let ends = ends.unwrap_or_default();
-                for number in 0..self.slots.len() {
-                    self.command(number, Command::Finish { epoch, end: ends.get(number).copied(), last })?;
-                }
+                self.slots.command(|number| Command::Finish {
+                    epoch,
+                    end: ends.get(number).copied(),
+                    last,
+                })?;
             }
             Effect::CommitSink(epoch) => self.commit_sink(epoch),
             Effect::LogOffsets { epoch, ends } => self.log_offsets(epoch, &ends),
@@ -341,12 +325,12 @@ impl<'a> Driver<'a> {
                     policy(self.spec.trigger).max_uncommitted
                 );
                 self.shared.set_status("Waiting for the checkpoint", true, true);
-                (0..self.slots.len()).try_for_each(|number| self.command(number, Command::Pause))?;
+                self.slots.command(|_| Command::Pause)?;
             }
             Effect::Resume => {
                 tracing::info!("epochs are being committed again: the sources go on");
                 self.shared.set_status("Running", true, true);
-                (0..self.slots.len()).try_for_each(|number| self.command(number, Command::Resume))?;
+                self.slots.command(|_| Command::Resume)?;
             }
             Effect::Committed { epoch, ends } => self.on_committed(epoch, &ends),
             Effect::End => {
@@ -358,20 +342,6 @@ impl<'a> Driver<'a> {
             }
         }
         Ok(())
-    }
-
-    fn command(&self, slot: usize, command: Command) -> Result<()> {
-        let Some(slot) = self.slots.get(slot) else {
-            return Ok(());
-        };
-        match slot.commands.try_send(command) {
-            // A pipeline that has ended has an error to tell, which ends the query.
-            Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => Ok(()),
-            Err(mpsc::error::TrySendError::Full(_)) => Err(Error::internal(format!(
-                "{} has more epochs in flight than were allowed",
-                slot.partition
-            ))),
-        }
     }
 
     fn plan(&mut self) {
@@ -418,7 +388,7 @@ impl<'a> Driver<'a> {
         let now = chrono::Utc::now().timestamp_millis();
         let metadata = OffsetMetadata::following(self.metadata.as_ref(), now);
         self.metadata = Some(metadata.clone());
-        let cut = self.cut_of(ends);
+        let cut = self.slots.cut(ends);
         let offsets =
             self.sources.iter().zip(&cut).map(|(source, offsets)| Some(source.encode_offsets(offsets)));
         let entry = OffsetEntry { metadata: Some(metadata), offsets: offsets.collect() };
@@ -442,11 +412,9 @@ impl<'a> Driver<'a> {
 
     fn on_committed(&mut self, epoch: EpochId, ends: &[Offset]) {
         self.step_is_done(epoch, "commitOffsets");
-        let start = self.cut(|slot| slot.committed);
-        for (slot, end) in self.slots.iter_mut().zip(ends) {
-            slot.committed = *end;
-        }
-        let end = self.cut(|slot| slot.committed);
+        let start = self.slots.committed();
+        self.slots.commit(ends);
+        let end = self.slots.committed();
         self.reports.publish(epoch, self.shared, &self.sources, self.spec.sink.as_ref(), &start, &end);
         self.ticker.on_committed();
         self.answer_waiters();
@@ -475,20 +443,8 @@ impl<'a> Driver<'a> {
     }
 
     fn answer_waiters(&mut self) {
-        let committed = self.cut(|slot| slot.committed);
-        let is_reached = |target: &Cut| {
-            let all = target
-                .iter()
-                .enumerate()
-                .flat_map(|(source, ends)| ends.iter().map(move |end| (source, end)));
-            let at = |source: usize, partition| {
-                committed.get(source).and_then(|ends| ends.get(partition)).copied()
-            };
-            // A partition that is gone has nothing left to process.
-            all.into_iter()
-                .all(|(source, (partition, end))| at(source, partition).is_none_or(|at| at >= *end))
-        };
-        for (_, answer) in self.carried.waiters.extract_if(.., |(target, _)| is_reached(target)) {
+        let slots = &self.slots;
+        for (_, answer) in self.carried.waiters.extract_if(.., |(target, _)| slots.have_committed(target)) {
             let _ = answer.send(Ok(()));
         }
     }
@@ -499,48 +455,6 @@ impl<'a> Driver<'a> {
 
     fn is_continuous(&self) -> bool {
         matches!(self.spec.trigger, Trigger::Continuous(_))
-    }
-
-    fn has_moved(&self) -> bool {
-        self.slots.iter().any(|slot| slot.flow.position() != slot.sealed)
-    }
-
-    fn has_other_partitions(&self, latest: &Cut) -> bool {
-        let read: BTreeSet<(usize, &Partition)> =
-            self.slots.iter().map(|slot| (slot.source, &slot.partition)).collect();
-        let there: BTreeSet<(usize, &Partition)> = latest
-            .iter()
-            .enumerate()
-            .flat_map(|(source, offsets)| offsets.keys().map(move |partition| (source, partition)))
-            .collect();
-        read != there
-    }
-
-    fn cut(&self, offset: impl Fn(&SlotState) -> Offset) -> Cut {
-        let mut cut = vec![SourceOffsets::new(); self.sources.len()];
-        for slot in &self.slots {
-            if let Some(source) = cut.get_mut(slot.source) {
-                source.insert(slot.partition.clone(), offset(slot));
-            }
-        }
-        cut
-    }
-
-    fn cut_of(&self, ends: &[Offset]) -> Cut {
-        let mut cut = vec![SourceOffsets::new(); self.sources.len()];
-        for (slot, end) in self.slots.iter().zip(ends) {
-            if let Some(source) = cut.get_mut(slot.source) {
-                source.insert(slot.partition.clone(), *end);
-            }
-        }
-        cut
-    }
-
-    /// The reverse of `cut_of`; a partition that is not in `cut` stays where it is.
-    fn by_slot(&self, cut: &Cut) -> Vec<Offset> {
-        let at =
-            |slot: &SlotState| cut.get(slot.source).and_then(|offsets| offsets.get(&slot.partition)).copied();
-        self.slots.iter().map(|slot| at(slot).unwrap_or(slot.committed)).collect()
     }
 }
 
