@@ -191,6 +191,10 @@ impl LookUp {
             return Err(self.no_topic(topic));
         };
         match found.error().map(RDKafkaErrorCode::from) {
+            // Just created: the broker knows the name before the partitions.
+            None if found.partitions().is_empty() => {
+                Err(Error::new(ErrorKind::Transient, format!("topic '{topic}' has no partitions yet")))
+            }
             None => Ok(numbered(topic, found.partitions())),
             Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {
                 Err(self.no_topic(topic))

@@ -47,3 +47,41 @@ fn refuse(plan: &Arc<dyn ExecutionPlan>, why: &str) -> Error {
         displayable(plan.as_ref()).indent(false)
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow::datatypes::{DataType, Field, Schema};
+    use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
+    use datafusion::physical_plan::repartition::RepartitionExec;
+    use datafusion::physical_plan::{Partitioning, empty::EmptyExec};
+
+    use super::*;
+
+    fn three_partitions() -> Arc<dyn ExecutionPlan> {
+        let schema = Arc::new(Schema::new(vec![Field::new("a", DataType::Int32, true)]));
+        Arc::new(EmptyExec::new(schema).with_partitions(3))
+    }
+
+    #[test]
+    fn exchanges_are_refused_with_the_plan() {
+        let coalesced: Arc<dyn ExecutionPlan> = Arc::new(CoalescePartitionsExec::new(three_partitions()));
+        let partitioning = Partitioning::RoundRobinBatch(2);
+        let repartition = RepartitionExec::try_new(three_partitions(), partitioning).unwrap();
+        for (plan, name) in
+            [(coalesced, "CoalescePartitionsExec"), (Arc::new(repartition) as _, "RepartitionExec")]
+        {
+            let error = check_nodes(&plan).unwrap_err().to_string();
+            assert!(
+                error.contains(&format!("{name} may hold rows back")) && error.contains("EmptyExec"),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn as_many_partitions_must_come_out_as_went_in() {
+        assert!(check_partitions(&three_partitions(), 3).is_ok());
+        let error = check_partitions(&three_partitions(), 4).unwrap_err().to_string();
+        assert!(error.contains("have 4 partitions and the plan gives 3"), "{error}");
+    }
+}

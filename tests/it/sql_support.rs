@@ -121,3 +121,11 @@ async fn a_stream_is_not_collected() {
     let error = session.sql("SELECT text FROM events").await.unwrap().collect().await.unwrap_err();
     assert!(error.to_string().contains("stream without end"), "{error}");
 }
+
+#[tokio::test]
+async fn explain_in_sql_shows_the_leaf_and_its_columns() {
+    let session = session(&Script::new(1));
+    let explained = session.sql("EXPLAIN SELECT offset FROM events WHERE offset > 5").await.unwrap();
+    let plan = pretty_format_batches(&explained.collect().await.unwrap()).unwrap().to_string();
+    assert!(plan.contains("SourceExec: Scripted, projection=[offset]"), "{plan}");
+}

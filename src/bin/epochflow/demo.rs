@@ -30,6 +30,8 @@ pub(super) struct DemoArgs {
 
 const PARTITIONS: i32 = 4;
 const TICK: Duration = Duration::from_millis(1);
+/// Records of the first moments also wait for connections to be made; they are not counted.
+const WARM_UP: Duration = Duration::from_millis(500);
 
 /// One order in ten is large; `sent` travels along so that the reader can tell the latency.
 fn pipeline(brokers: &str) -> String {
@@ -83,7 +85,8 @@ pub(super) async fn demo(args: DemoArgs) -> Result<()> {
     };
     let reader = {
         let (brokers, stopped, seen) = (brokers.clone(), Arc::clone(&stopped), Arc::clone(&seen));
-        std::thread::spawn(move || read(&brokers, &stopped, &seen))
+        let from = now_micros() + u64::try_from(WARM_UP.as_micros()).unwrap_or_default();
+        std::thread::spawn(move || read(&brokers, from, &stopped, &seen))
     };
 
     let started = Instant::now();
@@ -204,7 +207,8 @@ fn generate(brokers: &str, rate: u64, stopped: &AtomicBool, sent: &AtomicU64) ->
     producer.flush(Duration::from_secs(2)).map_err(|e| kafka("flush its records", e))
 }
 
-fn read(brokers: &str, stopped: &AtomicBool, seen: &Mutex<Seen>) -> Result<()> {
+/// Counts the matches, and the latency of those sent at `from` (microseconds since 1970) or later.
+fn read(brokers: &str, from: u64, stopped: &AtomicBool, seen: &Mutex<Seen>) -> Result<()> {
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", brokers).set("group.id", "demo").set("fetch.wait.max.ms", "1");
     let consumer: BaseConsumer = config.create().map_err(|e| kafka("create a consumer", e))?;
@@ -222,7 +226,9 @@ fn read(brokers: &str, stopped: &AtomicBool, seen: &Mutex<Seen>) -> Result<()> {
         if let Some(sent) = order.and_then(|order| order.get("sent")?.as_u64()) {
             let mut seen = seen.lock();
             seen.records += 1;
-            seen.micros.saturating_record(now_micros().saturating_sub(sent));
+            if sent >= from {
+                seen.micros.saturating_record(now_micros().saturating_sub(sent));
+            }
         }
     }
     Ok(())

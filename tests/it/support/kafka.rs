@@ -11,7 +11,7 @@ use rdkafka::message::{BorrowedMessage, Header, Headers, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 
-use super::PATIENCE;
+use super::{PATIENCE, eventually};
 
 /// The broker's address.
 pub(crate) fn brokers() -> String {
@@ -32,7 +32,19 @@ pub(crate) async fn topic(what: &str, partitions: i32) -> String {
     let topic = NewTopic::new(&name, partitions, TopicReplication::Fixed(1));
     let created = admin.create_topics([&topic], &AdminOptions::new()).await.unwrap();
     created.into_iter().next().unwrap().unwrap();
+    wait_for_leaders(&name, partitions as usize).await;
     name
+}
+
+/// A topic is created before its partitions have leaders that everybody knows.
+async fn wait_for_leaders(topic: &str, partitions: usize) {
+    let consumer: BaseConsumer = ClientConfig::new().set("bootstrap.servers", brokers()).create().unwrap();
+    eventually("all partitions have leaders", async || {
+        let metadata = consumer.fetch_metadata(Some(topic), PATIENCE).unwrap();
+        let led = metadata.topics()[0].partitions().iter().filter(|partition| partition.leader() >= 0);
+        (led.count() == partitions).then_some(())
+    })
+    .await;
 }
 
 /// Adds partitions until the topic has `partitions`.
@@ -40,6 +52,7 @@ pub(crate) async fn grow(topic: &str, partitions: usize) {
     let grown =
         admin().create_partitions([&NewPartitions::new(topic, partitions)], &AdminOptions::new()).await;
     grown.unwrap().into_iter().next().unwrap().unwrap();
+    wait_for_leaders(topic, partitions).await;
 }
 
 /// Ages out the records of partition 0 before `offset`.
