@@ -116,6 +116,10 @@ impl Checkpoint {
         })
     }
 
+    pub(super) fn store(&self) -> &CheckpointStore {
+        &self.store
+    }
+
     /// The end of `epoch`, or `None` where it is not logged.
     pub async fn offsets(&self, epoch: EpochId) -> Result<Option<OffsetEntry>> {
         let path = entry(OFFSETS, epoch);

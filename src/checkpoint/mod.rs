@@ -23,11 +23,15 @@
 //! - **Errors.** After a failed write the entry may be there or not; repeating the call is safe and settles
 //!   it.
 //!
+//! - **Lock.** On a local disk a running query holds [`Checkpoint::lock`], so that a second one, or a tool that changes
+//!   the checkpoint, is refused before it does anything.
+//!
 //! To follow it: [`format`](mod@format) is the bytes, [`recovery`] the decision at a restart, [`log`] the
-//! entries, `store` the files, `location` where they are.
+//! entries, `store` the files, `location` where they are, `lock` who is at work.
 
 pub mod format;
 mod location;
+mod lock;
 pub mod log;
 pub mod recovery;
 #[cfg(test)]
@@ -37,6 +41,7 @@ pub mod store;
 mod tests;
 
 pub use format::{CommitEntry, OffsetEntry, OffsetMetadata, QueryMetadata, decode_initial, encode_initial};
+pub use lock::CheckpointLock;
 pub use log::{Checkpoint, RETAINED_COMMITS, purge_threshold};
 pub use recovery::{Discard, Found, LogFacts, Recovery, Restart, decide};
 pub use store::{CheckpointStore, Created};
