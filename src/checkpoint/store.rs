@@ -110,6 +110,27 @@ impl CheckpointStore {
         Ok(ids)
     }
 
+    /// Names of the folders in folder `dir` that are numbers, ascending.
+    pub(super) async fn list_folders(&self, dir: &str) -> Result<Vec<u64>> {
+        let listed = self.store.list_with_delimiter(Some(&self.full(dir))).await;
+        let listed = listed.map_err(|error| self.error("list", dir, error))?;
+        let names = listed.common_prefixes.iter().filter_map(Path::filename);
+        let mut numbers: Vec<u64> = names.filter_map(entry_id).collect();
+        numbers.sort_unstable();
+        Ok(numbers)
+    }
+
+    /// Makes deletions in folder `dir` last through a power cut.
+    pub(super) async fn sync_folder(&self, dir: &str) -> Result<()> {
+        match &self.folder {
+            Some(folder) => {
+                let inside = folder.join(dir).join("0");
+                self.blocking("fsync the folder of", dir, sync_folder_of, inside).await
+            }
+            None => Ok(()),
+        }
+    }
+
     /// The file that `path` is on a local disk.
     pub(super) fn local(&self, path: &str) -> Option<PathBuf> {
         self.folder.as_ref().map(|folder| folder.join(path))
