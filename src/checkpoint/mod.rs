@@ -22,7 +22,6 @@
 //!   query, here or in Spark, once it has stopped: a restart deletes what a running one has not committed.
 //! - **Errors.** After a failed write the entry may be there or not; repeating the call is safe and settles
 //!   it.
-//!
 //! - **Lock.** On a local disk a running query holds [`Checkpoint::lock`], so that a second one, or a tool that changes
 //!   the checkpoint, is refused before it does anything.
 //!
