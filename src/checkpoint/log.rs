@@ -7,7 +7,9 @@ use futures::{StreamExt, TryStreamExt};
 use parking_lot::Mutex;
 use uuid::Uuid;
 
-use super::format::{CommitEntry, OffsetEntry, QueryMetadata};
+use super::edit::Edit;
+use super::format::{CommitEntry, Damage, OffsetEntry, QueryMetadata, decode_initial};
+use super::inventory::Inventory;
 use super::recovery::{Discard, Found, LogFacts};
 use super::store::{CheckpointStore, Created};
 use crate::epoch::EpochId;
@@ -25,10 +27,13 @@ pub fn purge_threshold(committed: EpochId) -> Option<EpochId> {
 const METADATA: &str = "metadata";
 const OFFSETS: &str = "offsets";
 const COMMITS: &str = "commits";
+const SOURCES: &str = "sources";
 /// Up to so many ids are deleted by name, which costs less than a listing.
 const PURGED_BY_NAME: u64 = 3;
 /// Deletions under way at a time, for stores that take long over each.
 const PARALLEL_DELETES: usize = 8;
+/// Reads under way at a time, for the same reason.
+const PARALLEL_READS: usize = 16;
 
 /// A checkpoint: reads and writes its entries. It decides nothing; see [`decide`](super::decide).
 #[derive(Debug)]
@@ -114,6 +119,74 @@ impl Checkpoint {
             entries,
             last_commit,
         })
+    }
+
+    /// Everything that is there, read. Of a running query it is a picture taken over some time: what is deleted meanwhile
+    /// is left out.
+    pub async fn inventory(&self) -> Result<Inventory> {
+        // Commits first, for the reason given in `facts`.
+        let commits = self.ids(COMMITS).await?;
+        let offsets = self.ids(OFFSETS).await?;
+        let commits = self.read_all(COMMITS, commits, CommitEntry::parse).await?;
+        let offsets = self.read_all(OFFSETS, offsets, OffsetEntry::parse).await?;
+        let metadata = self.store.read(METADATA).await?.map(|bytes| QueryMetadata::decode(&bytes, METADATA));
+        let mut initial = BTreeMap::new();
+        for source in self.store.list_folders(SOURCES).await? {
+            let path = format!("{SOURCES}/{source}/0");
+            if let Some(bytes) = self.store.read(&path).await? {
+                // Spark's rate source leaves out the byte that its Kafka source begins with.
+                let padding = bytes.starts_with(b"v").then_some(0);
+                let bytes: Vec<u8> = padding.into_iter().chain(bytes).collect();
+                initial.insert(source, decode_initial(&bytes, &path));
+            }
+        }
+        Ok(Inventory {
+            metadata,
+            offsets: offsets.into_iter().collect(),
+            commits: commits.into_iter().collect(),
+            initial,
+        })
+    }
+
+    async fn read_all<T>(
+        &self,
+        dir: &str,
+        epochs: Vec<EpochId>,
+        parse: fn(&[u8]) -> Result<T, Damage>,
+    ) -> Result<Vec<(EpochId, Found<T>)>> {
+        let reads = futures::stream::iter(epochs).map(|epoch| async move {
+            let path = entry(dir, epoch);
+            let bytes = self.store.read(&path).await?;
+            Ok(bytes.map(|bytes| (epoch, Found::new(parse(&bytes), &path))))
+        });
+        reads.buffered(PARALLEL_READS).try_filter_map(|read| async move { Ok(read) }).try_collect().await
+    }
+
+    /// Carries out an edit. A crash in the middle leaves a checkpoint that a restart accepts; planning and applying anew
+    /// finishes it.
+    ///
+    /// Hold the [`lock`](Self::lock) since before the inventory that the edit was made from: a query that runs meanwhile
+    /// is not noticed here.
+    pub async fn apply(&self, edit: &Edit) -> Result<()> {
+        for (dir, epochs) in [(COMMITS, &edit.delete_commits), (OFFSETS, &edit.delete_offsets)] {
+            for epoch in epochs {
+                self.store.delete(&entry(dir, *epoch)).await?;
+            }
+            if !epochs.is_empty() {
+                // A commit that came back after a power cut would miss its offsets.
+                self.store.sync_folder(dir).await?;
+            }
+        }
+        *self.purge.lock() = PurgeState::default();
+        if let Some((epoch, offsets)) = &edit.append {
+            self.put_offsets(*epoch, offsets).await?;
+            self.put_commit(*epoch, &Edit::commit_of(offsets)).await?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn store(&self) -> &CheckpointStore {
+        &self.store
     }
 
     /// The end of `epoch`, or `None` where it is not logged.
@@ -257,5 +330,5 @@ fn entry(dir: &str, epoch: EpochId) -> String {
 }
 
 fn initial_path(source: usize) -> String {
-    format!("sources/{source}/0")
+    format!("{SOURCES}/{source}/0")
 }

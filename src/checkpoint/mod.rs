@@ -22,12 +22,18 @@
 //!   query, here or in Spark, once it has stopped: a restart deletes what a running one has not committed.
 //! - **Errors.** After a failed write the entry may be there or not; repeating the call is safe and settles
 //!   it.
+//! - **Lock.** On a local disk a running query holds [`Checkpoint::lock`], so that a second one, or a tool that changes
+//!   the checkpoint, is refused before it does anything.
 //!
 //! To follow it: [`format`](mod@format) is the bytes, [`recovery`] the decision at a restart, [`log`] the
-//! entries, `store` the files, `location` where they are.
+//! entries, `store` the files, `location` where they are, `lock` who is at work. For tools: [`inventory`] is all that is
+//! there and what is wrong with it, [`edit`] how a stopped query is made to go on elsewhere.
 
+pub mod edit;
 pub mod format;
+pub mod inventory;
 mod location;
+mod lock;
 pub mod log;
 pub mod recovery;
 #[cfg(test)]
@@ -36,7 +42,10 @@ pub mod store;
 #[cfg(test)]
 mod tests;
 
+pub use edit::{Edit, RewindTo, rewind, set_offsets};
 pub use format::{CommitEntry, OffsetEntry, OffsetMetadata, QueryMetadata, decode_initial, encode_initial};
+pub use inventory::{Inventory, Problem};
+pub use lock::CheckpointLock;
 pub use log::{Checkpoint, RETAINED_COMMITS, purge_threshold};
 pub use recovery::{Discard, Found, LogFacts, Recovery, Restart, decide};
 pub use store::{CheckpointStore, Created};

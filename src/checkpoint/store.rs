@@ -110,6 +110,32 @@ impl CheckpointStore {
         Ok(ids)
     }
 
+    /// Names of the folders in folder `dir` that are numbers, ascending.
+    pub(super) async fn list_folders(&self, dir: &str) -> Result<Vec<u64>> {
+        let listed = self.store.list_with_delimiter(Some(&self.full(dir))).await;
+        let listed = listed.map_err(|error| self.error("list", dir, error))?;
+        let names = listed.common_prefixes.iter().filter_map(Path::filename);
+        let mut numbers: Vec<u64> = names.filter_map(entry_id).collect();
+        numbers.sort_unstable();
+        Ok(numbers)
+    }
+
+    /// Makes deletions in folder `dir` last through a power cut.
+    pub(super) async fn sync_folder(&self, dir: &str) -> Result<()> {
+        match &self.folder {
+            Some(folder) => {
+                let inside = folder.join(dir).join("0");
+                self.blocking("fsync the folder of", dir, sync_folder_of, inside).await
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// The file that `path` is on a local disk.
+    pub(super) fn local(&self, path: &str) -> Option<PathBuf> {
+        self.folder.as_ref().map(|folder| folder.join(path))
+    }
+
     /// Deletes the file at `path`; one that is not there is fine. After a power cut it may be back.
     pub async fn delete(&self, path: &str) -> Result<()> {
         if let Some(folder) = &self.folder {
@@ -208,19 +234,19 @@ impl CheckpointStore {
     }
 
     /// Runs a file-system step on a thread that may block.
-    async fn blocking(
+    pub(super) async fn blocking<T: Send + 'static>(
         &self,
         verb: &str,
         path: &str,
-        step: fn(&FilePath) -> io::Result<()>,
+        step: fn(&FilePath) -> io::Result<T>,
         file: PathBuf,
-    ) -> Result<()> {
+    ) -> Result<T> {
         let done = tokio::task::spawn_blocking(move || step(&file)).await;
         let failed = |kind, error: String| {
             Error::new(kind, format!("cannot {verb} {}: {error}{}", self.describe(path), remedy(kind)))
         };
         match done {
-            Ok(Ok(())) => Ok(()),
+            Ok(Ok(value)) => Ok(value),
             Ok(Err(error)) => {
                 Err(failed(io_kind(&error).unwrap_or(ErrorKind::Environment), error.to_string())
                     .with_source(error))
@@ -279,7 +305,7 @@ fn remove_checksum(file: &FilePath) -> io::Result<()> {
 }
 
 /// Creates the folder of `file` and those above it, durably.
-fn create_folder_of(file: &FilePath) -> io::Result<()> {
+pub(super) fn create_folder_of(file: &FilePath) -> io::Result<()> {
     let missing: Vec<_> = file.ancestors().skip(1).take_while(|folder| !folder.exists()).collect();
     if let Some(deepest) = missing.first() {
         std::fs::create_dir_all(deepest)?;

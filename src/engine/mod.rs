@@ -47,17 +47,19 @@ pub(crate) struct QuerySpec {
 /// Starts a query. What can be known before the first record is known when this returns.
 ///
 /// # Errors
-/// The checkpoint is damaged, a service or topic is not there, data that the checkpoint needs is gone.
+/// The checkpoint is damaged or in use, a service or topic is not there, data that the checkpoint needs is gone.
 pub(crate) async fn start(spec: QuerySpec) -> Result<StreamingQuery> {
     let handle = spec.executors.driver.clone();
     let opening = handle.spawn(async move {
         // Whatever is not there is found out before anything is written.
         spec.sink.open().await?;
+        // Before the checkpoint is read: a restart deletes what a running query has not committed.
+        let lock = spec.checkpoint.lock().await?;
         let open = OpenQuery::new(&spec).await?;
         let id = spec.checkpoint.query_id().await?;
-        Ok::<_, Error>((id, spec, open))
+        Ok::<_, Error>((id, spec, open, lock))
     });
-    let (id, spec, open) =
+    let (id, spec, open, lock) =
         opening.await.map_err(|e| Error::internal("starting the query ended early").with_source(e))??;
     let shared = QueryShared::new(id, uuid::Uuid::new_v4(), spec.name.clone());
     let (requests, requested) = mpsc::channel(16);
@@ -66,6 +68,8 @@ pub(crate) async fn start(spec: QuerySpec) -> Result<StreamingQuery> {
     handle.spawn(async move {
         let outcome =
             driven.await.unwrap_or_else(|e| Err(Error::internal("the query's task panicked").with_source(e)));
+        // Whoever learns that the query has ended may start another one on its checkpoint.
+        drop(lock);
         shared.finish(outcome);
     });
     Ok(query)

@@ -6,6 +6,7 @@ mod support;
 
 mod api;
 mod checkpoint_files;
+mod checkpoint_tools;
 mod cli;
 mod continuous;
 mod crash;

@@ -13,7 +13,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use epochflow::{ErrorKind, Result, Trigger};
+use epochflow::checkpoint::RewindTo;
+use epochflow::{EpochId, ErrorKind, Result, Trigger};
 use tracing_subscriber::EnvFilter;
 
 /// SQL over Kafka, about a millisecond from record in to record out.
@@ -38,7 +39,7 @@ enum Command {
         #[arg(long, default_value = "continuous:1s", value_parser = trigger)]
         trigger: Trigger,
     },
-    /// Look into checkpoints.
+    /// Look into checkpoints, and change where a stopped query goes on.
     #[command(subcommand)]
     Checkpoint(CheckpointCommand),
 }
@@ -55,6 +56,66 @@ enum CheckpointCommand {
         #[command(flatten)]
         store: StoreArgs,
     },
+    /// Read all of a checkpoint and name what is wrong with it; exit status 1 if anything is.
+    Verify {
+        /// Path or URL.
+        location: String,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        store: StoreArgs,
+    },
+    /// Make an earlier epoch the last committed one: what came after it is read and written once more.
+    Rewind {
+        /// Path or URL.
+        location: String,
+        #[command(flatten)]
+        to: RewindArgs,
+        /// Do it; without, it is only shown.
+        #[arg(long)]
+        yes: bool,
+        #[command(flatten)]
+        store: StoreArgs,
+    },
+    /// Make one source go on elsewhere, by a committed epoch without records.
+    SetOffsets {
+        /// Path or URL.
+        location: String,
+        /// Number of the source, from 0, in the order of the query from left to right.
+        #[arg(long)]
+        source: usize,
+        /// For every partition the next record to read, as `checkpoint show` prints it: {"events":{"0":1200}}.
+        #[arg(long, value_name = "JSON")]
+        offsets: String,
+        /// Do it; without, it is only shown.
+        #[arg(long)]
+        yes: bool,
+        #[command(flatten)]
+        store: StoreArgs,
+    },
+}
+
+/// Where to rewind to.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct RewindArgs {
+    /// This committed epoch.
+    #[arg(long, value_name = "N")]
+    to_epoch: Option<u64>,
+    /// The newest committed epoch that was planned by then: RFC 3339, or milliseconds since 1970.
+    #[arg(long, value_name = "T", value_parser = timestamp, allow_negative_numbers = true)]
+    to_timestamp: Option<i64>,
+}
+
+impl RewindArgs {
+    fn target(&self) -> RewindTo {
+        match (self.to_epoch, self.to_timestamp) {
+            (Some(epoch), _) => RewindTo::Epoch(EpochId(epoch)),
+            // One of the two is there: clap sees to it.
+            (None, at) => RewindTo::Timestamp(at.unwrap_or_default()),
+        }
+    }
 }
 
 /// Options of `run`.
@@ -106,6 +167,17 @@ fn trigger(text: &str) -> Result<Trigger> {
     text.parse()
 }
 
+/// Milliseconds since 1970.
+fn timestamp(text: &str) -> std::result::Result<i64, String> {
+    if let Ok(millis) = text.parse() {
+        return Ok(millis);
+    }
+    let time = chrono::DateTime::parse_from_rfc3339(text).map_err(|error| {
+        format!("{error}; write RFC 3339, as in 2026-01-31T12:00:00Z, or milliseconds since 1970")
+    });
+    time.map(|time| time.timestamp_millis())
+}
+
 fn name_and_value(text: &str) -> std::result::Result<(String, String), String> {
     let (name, value) =
         text.split_once('=').ok_or_else(|| format!("'{text}' is not of the form NAME=VALUE"))?;
@@ -125,9 +197,7 @@ fn main() -> ExitCode {
             Command::Demo(args) => demo::demo(args).await,
             Command::Run(args) => run::run(args).await,
             Command::Explain { pipeline, trigger } => run::explain(&pipeline, trigger).await,
-            Command::Checkpoint(CheckpointCommand::Show { location, json, store }) => {
-                checkpoint::show(&location, &store.options, json).await
-            }
+            Command::Checkpoint(command) => checkpoint::run(command).await,
         }
     });
     // Threads that are still busy with a client that closes must not hold up the exit.

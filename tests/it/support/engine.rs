@@ -89,6 +89,11 @@ impl Engine {
         self.child.0.wait().unwrap();
     }
 
+    /// The process's id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(crate) fn signal(&self, signal: &str) {
         let pid = self.child.0.id().to_string();
         assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
