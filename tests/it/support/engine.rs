@@ -91,7 +91,7 @@ impl Engine {
 
     /// The process's id.
     pub(crate) fn id(&self) -> u32 {
-        self.child.id()
+        self.child.0.id()
     }
 
     pub(crate) fn signal(&self, signal: &str) {
