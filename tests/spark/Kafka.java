@@ -7,6 +7,7 @@ import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicReference;
 import java.util.concurrent.locks.LockSupport;
@@ -18,6 +19,7 @@ import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
 import org.apache.kafka.common.TopicPartition;
+import org.apache.kafka.common.errors.UnknownTopicOrPartitionException;
 import org.apache.kafka.common.serialization.StringDeserializer;
 import org.apache.kafka.common.serialization.StringSerializer;
 
@@ -62,6 +64,7 @@ public class Kafka {
             case "create" -> {
                 NewTopic topic = new NewTopic(command[1], Integer.parseInt(command[2]), (short) 1);
                 admin.createTopics(List.of(topic)).all().get();
+                awaitTopic(command[1]);
             }
             case "load" -> load = new Load(command[1], partitions(command[1]).size(), Long.parseLong(command[2]));
             case "unload" -> {
@@ -77,6 +80,21 @@ public class Kafka {
             default -> throw new IllegalArgumentException("no command " + command[0]);
         }
         return "ok";
+    }
+
+    /** A topic is created a moment before the broker answers for it. */
+    private void awaitTopic(String topic) throws Exception {
+        for (long deadline = System.nanoTime() + TimeUnit.SECONDS.toNanos(30); ; Thread.sleep(50)) {
+            try {
+                partitions(topic);
+                return;
+            } catch (ExecutionException error) {
+                boolean unknown = error.getCause() instanceof UnknownTopicOrPartitionException;
+                if (!unknown || System.nanoTime() > deadline) {
+                    throw error;
+                }
+            }
+        }
     }
 
     private List<TopicPartition> partitions(String topic) throws Exception {
