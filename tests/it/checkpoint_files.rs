@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
-use epochflow::{EmbeddedBroker, StreamSession, Trigger};
+use epochflow::checkpoint::{Checkpoint, CommitEntry, OffsetEntry};
+use epochflow::{EmbeddedBroker, EpochId, StreamSession, Trigger};
 
 use crate::support::in_time;
 use crate::support::kafka::{Record, Sender};
@@ -95,5 +96,40 @@ async fn the_conf_of_an_existing_checkpoint_is_carried_forward_and_an_empty_line
         let line: serde_json::Value = serde_json::from_str(next.split('\n').nth(1).unwrap()).unwrap();
         assert_eq!(line["conf"].as_object().unwrap().len(), conf, "{next}");
         assert!(next.ends_with(r#"{"in":{"0":2}}"#), "{next}");
+    }
+}
+
+/// How they were made: tests/data/spark-4.1.2/README.md.
+#[tokio::test]
+async fn checkpoints_that_spark_wrote_are_read_and_would_be_written_the_same() {
+    let written = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/spark-4.1.2");
+    for (engine, last, next, has_metadata) in [
+        ("micro-batch", 3, [267, 266], true),
+        ("continuous", 4, [191, 191], false),
+        ("real-time", 1, [947, 947], true),
+    ] {
+        let folder = written.join(engine);
+        let checkpoint = Checkpoint::open(folder.to_str().unwrap(), &[]).unwrap();
+        assert!(checkpoint.read_query_id().await.unwrap().is_some(), "{engine}");
+        let facts = checkpoint.facts().await.unwrap();
+        assert_eq!(facts.commits.last(), Some(&EpochId(last)), "{engine}");
+        for epoch in &facts.offsets {
+            let text = read(&folder, &format!("offsets/{epoch}"));
+            let entry = OffsetEntry::decode(text.as_bytes(), engine).unwrap();
+            assert_eq!(entry.metadata.is_some(), has_metadata, "{engine}/{epoch}");
+            assert_eq!(entry.encode(), text, "{engine}/{epoch}");
+        }
+        for epoch in &facts.commits {
+            let text = read(&folder, &format!("commits/{epoch}"));
+            assert_eq!(
+                CommitEntry::decode(text.as_bytes(), engine).unwrap().encode(),
+                text,
+                "{engine}/{epoch}"
+            );
+        }
+        let entry = checkpoint.offsets(EpochId(last)).await.unwrap().unwrap();
+        let offsets: serde_json::Value = serde_json::from_str(entry.offsets[0].as_ref().unwrap()).unwrap();
+        let topic = offsets.as_object().unwrap().values().next().unwrap();
+        assert_eq!([topic["0"].as_i64().unwrap(), topic["1"].as_i64().unwrap()], next, "{engine}");
     }
 }
