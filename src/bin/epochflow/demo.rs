@@ -30,8 +30,8 @@ pub(super) struct DemoArgs {
 
 const PARTITIONS: i32 = 4;
 const TICK: Duration = Duration::from_millis(1);
-/// Records of the first moments also wait for connections to be made; they are not counted.
-const WARM_UP: Duration = Duration::from_millis(500);
+/// Records of the first moments also wait for connections to be made; they do not count for the latency.
+const WARM_UP: Duration = Duration::from_secs(1);
 
 /// One order in ten is large; `sent` travels along so that the reader can tell the latency.
 fn pipeline(brokers: &str) -> String {
@@ -140,6 +140,9 @@ async fn show_live(sent: &AtomicU64, seen: &Mutex<Seen>, started: Instant) {
 }
 
 fn latencies(micros: &Histogram<u64>) -> String {
+    if micros.is_empty() {
+        return "not measured yet".to_owned();
+    }
     let millis = |micros: u64| micros as f64 / 1000.0;
     format!(
         "p50 {:.2} ms, p99 {:.2} ms, max {:.2} ms",
