@@ -76,7 +76,6 @@ enum Phase {
 #[derive(Debug)]
 pub(crate) struct Coordinator {
     policy: Policy,
-    slots: usize,
     next: EpochId,
     /// Begun, not committed; oldest first.
     epochs: VecDeque<Epoch>,
@@ -89,8 +88,8 @@ pub(crate) struct Coordinator {
 impl Coordinator {
     /// Begins with epoch `next`, whose partitions stand at `start`.
     pub(crate) fn new(policy: Policy, start: Vec<Offset>, next: EpochId) -> Self {
-        let (slots, epochs) = (start.len(), VecDeque::new());
-        Self { policy, slots, next, epochs, committed: start, phase: Phase::Running, is_paused: false }
+        let epochs = VecDeque::new();
+        Self { policy, next, epochs, committed: start, phase: Phase::Running, is_paused: false }
     }
 
     /// Runs an epoch again whose `offsets/N` is there already and whose commit is not.
@@ -217,15 +216,16 @@ impl Coordinator {
     fn begin(&mut self, ends: Option<Vec<Offset>>, now: Duration) -> EpochId {
         let id = self.next;
         self.next = id.next();
-        let ends = ends.map_or_else(|| vec![None; self.slots], |ends| ends.into_iter().map(Some).collect());
+        let slots = self.committed.len();
+        let ends = ends.map_or_else(|| vec![None; slots], |ends| ends.into_iter().map(Some).collect());
         // Without partitions there is nothing to wait for.
-        let is_step_done = self.slots == 0 && self.policy.order.first() == Some(&Step::Run);
+        let is_step_done = slots == 0 && self.policy.order.first() == Some(&Step::Run);
         self.epochs.push_back(Epoch {
             id,
             at: 0,
             is_step_done,
             ends,
-            running: self.slots,
+            running: slots,
             is_last: false,
             begun: now,
         });

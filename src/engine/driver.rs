@@ -15,7 +15,7 @@ use super::QuerySpec;
 use super::bounds::plan_end;
 use super::coordinator::{Coordinator, Effect, Event};
 use super::open::OpenQuery;
-use super::policy::{Bounds, Step, Until, policy};
+use super::policy::{Bounds, Policy, Step, Until, policy};
 use super::report::EpochReports;
 use super::retry::while_transient;
 use super::slots::Slots;
@@ -77,6 +77,7 @@ pub(super) struct Driver<'a> {
     spec: &'a QuerySpec,
     shared: &'a Arc<QueryShared>,
     sources: Vec<Arc<dyn Source>>,
+    policy: Policy,
     coordinator: Coordinator,
     slots: Slots,
     tasks: JoinSet<Result<()>>,
@@ -124,6 +125,7 @@ impl<'a> Driver<'a> {
             spec,
             shared,
             sources: open.sources,
+            policy: policy.clone(),
             coordinator: Coordinator::new(policy, slots.committed_ends(), open.next),
             slots,
             tasks,
@@ -270,13 +272,13 @@ impl<'a> Driver<'a> {
             self.outcome = Some(Outcome::PartitionsChanged);
             return Ok(());
         }
-        let limited = policy(self.spec.trigger).until != Until::OneEpoch;
+        let limited = self.policy.until != Until::OneEpoch;
         let start = self.slots.committed();
         let ends = self.sources.iter().zip(start.iter().zip(&latest)).map(|(source, (start, latest))| {
             plan_end(start, latest, source.max_records_per_batch().filter(|_| limited))
         });
         let ends: Cut = ends.collect();
-        if policy(self.spec.trigger).until == Until::CaughtUp {
+        if self.policy.until == Until::CaughtUp {
             self.carried.available.get_or_insert_with(|| latest.clone());
         }
         let is_new = ends != start;
@@ -322,7 +324,7 @@ impl<'a> Driver<'a> {
             Effect::Pause => {
                 tracing::warn!(
                     "no epoch could be committed for {:?}: holding the sources back until one is",
-                    policy(self.spec.trigger).max_uncommitted
+                    self.policy.max_uncommitted
                 );
                 self.shared.set_status("Waiting for the checkpoint", true, true);
                 self.slots.command(|_| Command::Pause)?;

@@ -47,7 +47,7 @@ pub(super) struct PipelineTask {
     /// Whether records may be read that belong to no planned epoch (continuous).
     is_open: bool,
     is_paused: bool,
-    finishing: Option<(EpochId, bool)>,
+    finishing: Option<EpochId>,
     rows_in_before: u64,
     rows_out: u64,
 }
@@ -113,7 +113,7 @@ impl PipelineTask {
         match command {
             Command::Finish { epoch, end, last } => {
                 self.is_open &= !last;
-                self.finishing = Some((epoch, last));
+                self.finishing = Some(epoch);
                 let flow = &self.pipeline.flow;
                 flow.set_end(end.unwrap_or_else(|| flow.position()));
             }
@@ -130,7 +130,7 @@ impl PipelineTask {
 
     /// Ends the epoch. Nothing here waits for acknowledgements: the next epoch's records go on at once.
     async fn seal(&mut self) -> Result<()> {
-        let Some((epoch, _)) = self.finishing.take() else {
+        let Some(epoch) = self.finishing.take() else {
             return Ok(());
         };
         let rows_in = self.pipeline.flow.rows();

@@ -160,14 +160,14 @@ impl LookUp {
 
     async fn ask<T: Send + 'static>(
         &self,
-        question: impl Fn(&LookUp) -> Result<T> + Send + 'static,
+        question: impl Fn(&LookUp) -> Result<T> + Send + Sync + 'static,
     ) -> Result<T> {
         let this = self.clone();
         let mut retries_left = self.patience.retries;
-        let question = Arc::new(parking_lot::Mutex::new(question));
+        let question = Arc::new(question);
         loop {
             let (this, asked) = (this.clone(), Arc::clone(&question));
-            let answer = tokio::task::spawn_blocking(move || (asked.lock())(&this))
+            let answer = tokio::task::spawn_blocking(move || asked(&this))
                 .await
                 .map_err(|e| Error::internal("a look-up ended early").with_source(e))?;
             match answer {

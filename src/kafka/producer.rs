@@ -51,7 +51,7 @@ impl Acks {
         while self.outstanding.load(Ordering::Acquire) > 0 {
             self.complete.notified().await;
         }
-        self.failure.lock().clone().map_or(Ok(()), Err)
+        self.check()
     }
 
     /// The first failure so far: a writer need not wait for the end of its epoch to learn of it.
