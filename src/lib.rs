@@ -25,14 +25,20 @@ mod query;
 mod session;
 mod sink;
 mod source;
+mod telemetry;
 
 pub use crate::epoch::{EpochId, Offset, Partition, SourceOffsets};
 pub use crate::error::{Error, ErrorKind, Result};
 pub use crate::kafka::mock::EmbeddedBroker;
 pub use crate::options::{Options, parse_duration};
 pub use crate::query::{
-    SinkProgress, SourceProgress, StreamingQuery, StreamingQueryProgress, StreamingQueryStatus, Trigger,
+    QueryIdleEvent, QueryProgressEvent, QueryRestartedEvent, QueryStartedEvent, QueryTerminatedEvent,
+    SinkProgress, SourceProgress, StreamingQuery, StreamingQueryListener, StreamingQueryProgress,
+    StreamingQueryStatus, Trigger,
 };
-pub use crate::session::{DataStreamReader, DataStreamWriter, StreamDataFrame, StreamSession};
+pub use crate::session::{
+    DataStreamReader, DataStreamWriter, StreamDataFrame, StreamSession, StreamingQueryManager,
+};
 pub use crate::sink::{CommitMessage, Sink, SinkProvider, SinkWriter};
-pub use crate::source::{PartitionReader, ReadRequest, Source, SourceProvider};
+pub use crate::source::{PartitionReader, ReadRequest, RecordTimes, Source, SourceProvider};
+pub use crate::telemetry::{AckClock, LatencyProgress, LatencySlo, LatencySummary, SloReport, Unacked};

@@ -1,8 +1,10 @@
 //! The front door: [`StreamSession`] over DataFusion's `SessionContext`.
 //!
-//! `catalog.rs` makes tables of formats, `sql.rs` reads pipelines, `reader.rs` and `writer.rs` are Spark's builders.
+//! `catalog.rs` makes tables of formats, `sql.rs` reads pipelines, `reader.rs` and `writer.rs` are Spark's builders, `manager.rs`
+//! its query manager.
 
 mod catalog;
+mod manager;
 mod reader;
 mod sql;
 mod writer;
@@ -15,12 +17,13 @@ use datafusion::execution::SessionStateBuilder;
 use datafusion::prelude::{DataFrame, SessionConfig, SessionContext};
 use parking_lot::{Mutex, RwLock};
 
+pub use self::manager::StreamingQueryManager;
 pub use self::reader::DataStreamReader;
 pub use self::writer::{DataStreamWriter, StreamDataFrame};
 use crate::engine::EngineRuntime;
 use crate::error::{Error, Result};
 use crate::plan::rules;
-use crate::query::StreamingQuery;
+use crate::query::{Hub, StreamingQuery};
 use crate::sink::SinkProvider;
 use crate::sink::console::ConsoleSinkProvider;
 use crate::sink::kafka::KafkaSinkProvider;
@@ -68,6 +71,7 @@ pub(crate) struct SessionCore {
     sources: RwLock<BTreeMap<String, Arc<dyn SourceProvider>>>,
     sinks: RwLock<BTreeMap<String, Arc<dyn SinkProvider>>>,
     queries: Mutex<Vec<StreamingQuery>>,
+    hub: Arc<Hub>,
 }
 
 impl fmt::Debug for StreamSession {
@@ -98,6 +102,7 @@ impl StreamSession {
             sources: RwLock::default(),
             sinks: RwLock::default(),
             queries: Mutex::default(),
+            hub: Arc::default(),
         });
         let config = rules::streaming_config(config).with_extension(Arc::clone(&core));
         let builder = rules::streaming_state(SessionStateBuilder::new().with_config(config));
@@ -163,11 +168,14 @@ impl StreamSession {
         sql::pipeline(self, sql).await
     }
 
-    /// Queries that run now.
+    /// The session's queries, and who listens to them.
+    pub fn streams(&self) -> StreamingQueryManager {
+        StreamingQueryManager::new(Arc::clone(&self.core))
+    }
+
+    /// Queries that run now: `streams().active()`.
     pub fn active_queries(&self) -> Vec<StreamingQuery> {
-        let mut queries = self.core.queries.lock();
-        queries.retain(StreamingQuery::is_active);
-        queries.clone()
+        self.streams().active()
     }
 }
 

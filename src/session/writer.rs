@@ -13,7 +13,7 @@ use super::SessionCore;
 use crate::checkpoint::Checkpoint;
 use crate::engine::{self, QuerySpec};
 use crate::error::{Error, Result};
-use crate::options::Options;
+use crate::options::{Options, parse_duration};
 use crate::plan::PlannedQuery;
 use crate::query::{StreamingQuery, Trigger};
 use crate::sink::Sink;
@@ -22,6 +22,11 @@ use crate::sink::memory::{MemorySink, MemoryTable};
 /// The memory sink puts a table into the session, which no other sink does: it is made here.
 pub(super) const MEMORY: &str = "memory";
 const CHECKPOINT_LOCATION: &str = "checkpointLocation";
+/// Spark's `spark.sql.streaming.noDataProgressEventInterval`.
+const IDLE_INTERVAL: &str = "noDataProgressEventInterval";
+const LATENCY_SLO: &str = "latencySlo";
+/// Options of the query, not of its sink.
+const QUERY_OPTIONS: &[&str] = &[CHECKPOINT_LOCATION, IDLE_INTERVAL, LATENCY_SLO];
 
 /// Adds `write_stream()` to DataFusion's data frames.
 pub trait StreamDataFrame {
@@ -82,8 +87,8 @@ impl DataStreamWriter {
         self
     }
 
-    /// Sets `checkpointLocation` (a path or the URL of an object store) or an option of the sink; names are
-    /// case-insensitive.
+    /// Sets `checkpointLocation` (a path or the URL of an object store), another option of the query, or one of the sink;
+    /// names are case-insensitive.
     pub fn option(mut self, name: impl Into<String>, value: impl fmt::Display) -> Self {
         self.options.set(name, value.to_string());
         self
@@ -135,19 +140,20 @@ impl DataStreamWriter {
     /// # Errors
     /// An option is missing or wrong, the query asks for what the trigger does not support, the sink does not take its
     /// columns, a broker or topic is not there, the checkpoint is damaged or another query's, or data that it needs
-    /// is gone.
+    /// is gone; a query with the same name or id is active in this session.
     pub async fn start(mut self) -> Result<StreamingQuery> {
         let (core, planned, sink) = self.plan().await?;
-        let is_active = |name: &str| {
-            let mut queries = core.queries.lock();
-            queries.retain(StreamingQuery::is_active);
-            queries.iter().any(|query| query.name() == Some(name))
+        let idle_interval = match self.options.get(IDLE_INTERVAL) {
+            Some(interval) => {
+                parse_duration(interval).map_err(|e| e.context(format!("option '{IDLE_INTERVAL}'")))?
+            }
+            None => Duration::from_secs(10),
         };
-        if let Some(name) = self.name.as_deref().filter(|name| is_active(name)) {
-            return Err(Error::usage(format!(
-                "a query with the name '{name}' is active in this session; stop it or choose another name"
-            )));
-        }
+        let slo = match self.options.get(LATENCY_SLO) {
+            Some(slo) => Some(slo.parse().map_err(|e: Error| e.context(format!("option '{LATENCY_SLO}'")))?),
+            None => None,
+        };
+        let name_claim = self.name.as_deref().map(|name| core.hub.claim_name(name)).transpose()?;
         let checkpoint = match self.checkpoint.take() {
             Some(checkpoint) => checkpoint,
             None => self.open_checkpoint(&core)?,
@@ -163,9 +169,12 @@ impl DataStreamWriter {
             sink,
             trigger: self.trigger,
             checkpoint: Arc::new(checkpoint),
+            idle_interval,
+            slo,
             executors: core.runtime.executors(),
+            hub: Arc::clone(&core.hub),
         };
-        let query = engine::start(spec).await?.keeping(Arc::clone(&core.runtime) as _);
+        let query = engine::start(spec, name_claim).await?.keeping(Arc::clone(&core.runtime) as _);
         core.queries.lock().push(query.clone());
         Ok(query)
     }
@@ -189,8 +198,10 @@ impl DataStreamWriter {
             return Ok((core, planned, None));
         }
         let mut options = Options::new();
-        for (name, value) in
-            self.options.iter().filter(|(name, _)| !name.eq_ignore_ascii_case(CHECKPOINT_LOCATION))
+        for (name, value) in self
+            .options
+            .iter()
+            .filter(|(name, _)| !QUERY_OPTIONS.iter().any(|own| own.eq_ignore_ascii_case(name)))
         {
             options.set(name, value);
         }

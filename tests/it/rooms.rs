@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 /// Each room and the rooms that it may name. What is not here may be named by all: `epoch`, `error`, `options`.
 const MAY_KNOW: &[(&str, &[&str])] = &[
     ("checkpoint", &[]),
-    ("kafka", &[]),
+    ("telemetry", &[]),
+    ("kafka", &["telemetry"]),
     ("source", &["kafka"]),
-    ("sink", &["kafka"]),
-    ("plan", &["source"]),
-    ("query", &[]),
-    ("engine", &["plan", "source", "sink", "checkpoint", "query"]),
+    ("sink", &["kafka", "telemetry"]),
+    ("plan", &["source", "telemetry"]),
+    ("query", &["telemetry"]),
+    ("engine", &["plan", "source", "sink", "checkpoint", "query", "telemetry"]),
     ("session", &["engine", "plan", "source", "sink", "checkpoint", "query"]),
 ];
 const COMMON: &[&str] = &["epoch", "error", "options"];
@@ -19,6 +20,8 @@ const COMMON: &[&str] = &["epoch", "error", "options"];
 const MAY_NAME: &[(&str, &[&str])] = &[
     ("rdkafka::", &["kafka", "source/kafka", "sink/kafka", "bin/epochflow/demo.rs"]),
     ("object_store::", &["checkpoint"]),
+    ("metrics_exporter_prometheus::", &["bin"]),
+    ("hdrhistogram::", &["telemetry", "bin"]),
 ];
 
 fn sources() -> Vec<(PathBuf, String)> {

@@ -5,16 +5,18 @@
 
 mod checkpoint;
 mod demo;
+mod metrics;
 mod progress;
 mod run;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use epochflow::checkpoint::RewindTo;
-use epochflow::{EpochId, ErrorKind, Result, Trigger};
+use epochflow::{EpochId, ErrorKind, LatencySlo, Result, Trigger};
 use tracing_subscriber::EnvFilter;
 
 /// SQL over Kafka, about a millisecond from record in to record out.
@@ -139,6 +141,12 @@ struct RunArgs {
     /// What the sink promises.
     #[arg(long, value_enum, default_value_t = Delivery::AtLeastOnce)]
     delivery: Delivery,
+    /// Serve metrics for Prometheus at http://HOST:PORT/metrics.
+    #[arg(long, value_name = "HOST:PORT", value_parser = metrics::address)]
+    metrics_addr: Option<SocketAddr>,
+    /// What rows may take from their timestamp to the acknowledgement, such as 5ms@p99: counted, and reported when missed.
+    #[arg(long, value_name = "SLO", value_parser = latency_slo)]
+    latency_slo: Option<LatencySlo>,
     #[command(flatten)]
     store: StoreArgs,
 }
@@ -164,6 +172,10 @@ enum Delivery {
 }
 
 fn trigger(text: &str) -> Result<Trigger> {
+    text.parse()
+}
+
+fn latency_slo(text: &str) -> Result<LatencySlo> {
     text.parse()
 }
 

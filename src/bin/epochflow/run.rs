@@ -5,7 +5,7 @@ use std::path::Path;
 use epochflow::{DataStreamWriter, Error, ErrorKind, Result, StreamSession, Trigger};
 
 use super::progress::ProgressPrinter;
-use super::{Delivery, RunArgs, interrupted};
+use super::{Delivery, RunArgs, interrupted, metrics};
 
 /// Runs a pipeline until it ends, fails, or is told to stop.
 pub(super) async fn run(args: RunArgs) -> Result<()> {
@@ -15,6 +15,9 @@ pub(super) async fn run(args: RunArgs) -> Result<()> {
             "--delivery exactly-once is not available in this version; use at-least-once, where a clean stop and restart repeats nothing",
         ));
     }
+    if let Some(address) = args.metrics_addr {
+        metrics::serve(address)?;
+    }
     let session = StreamSession::new()?;
     let mut writer = read(&session, &args.pipeline)
         .await?
@@ -22,6 +25,9 @@ pub(super) async fn run(args: RunArgs) -> Result<()> {
         .trigger(args.trigger);
     for (name, value) in args.store.options {
         writer = writer.store_option(name, value);
+    }
+    if let Some(slo) = args.latency_slo {
+        writer = writer.option("latencySlo", slo);
     }
     if let Some(name) = args.name {
         writer = writer.query_name(name);

@@ -4,11 +4,12 @@
 //! a partition, `decode.rs` turns messages into columns.
 
 mod decode;
+mod lag;
 mod offsets;
 mod options;
 mod reader;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
@@ -19,7 +20,7 @@ use self::reader::KafkaReader;
 use super::{PartitionReader, ReadRequest, Source, SourceProvider};
 use crate::epoch::{Partition, SourceOffsets};
 use crate::error::{Error, ErrorKind, Result};
-use crate::kafka::consumer::PartitionedConsumer;
+use crate::kafka::consumer::{PartitionedConsumer, Watermarks};
 use crate::kafka::lookup::{LookUp, Point};
 use crate::options::Options;
 
@@ -42,6 +43,8 @@ struct KafkaSource {
     schema: SchemaRef,
     /// Made at the first question: a plan can be explained without a broker.
     look_up: parking_lot::Mutex<Option<LookUp>>,
+    /// Of the partitions that are being read.
+    watermarks: parking_lot::Mutex<Option<Watermarks>>,
 }
 
 impl std::fmt::Debug for KafkaSource {
@@ -54,7 +57,8 @@ impl KafkaSource {
     fn new(options: &Options) -> Result<Self> {
         let options = KafkaSourceOptions::parse(options)?;
         let schema = decode::schema(options.include_headers);
-        Ok(Self { options, schema, look_up: parking_lot::Mutex::new(None) })
+        let (look_up, watermarks) = Default::default();
+        Ok(Self { options, schema, look_up, watermarks })
     }
 
     fn look_up(&self) -> Result<LookUp> {
@@ -176,6 +180,14 @@ impl Source for KafkaSource {
         self.look_up()?.ends(partitions, Point::Latest).await
     }
 
+    fn known_ends(&self) -> Option<SourceOffsets> {
+        self.watermarks.lock().as_ref()?.ends()
+    }
+
+    fn metrics(&self, end: &SourceOffsets, latest: Option<&SourceOffsets>) -> BTreeMap<String, String> {
+        latest.map(|latest| lag::metrics(end, latest)).unwrap_or_default()
+    }
+
     async fn resume_offsets(&self, committed: &SourceOffsets) -> Result<SourceOffsets> {
         let partitions = self.partitions().await?;
         let look_up = self.look_up()?;
@@ -236,13 +248,19 @@ impl Source for KafkaSource {
             config.set("auto.offset.reset", "earliest");
         }
         let opened = tokio::task::spawn_blocking(move || {
-            let queues = PartitionedConsumer::new(&config)?.assign(&request.start)?;
+            let consumer = PartitionedConsumer::new(&config)?;
+            let queues = consumer.assign(&request.start)?;
+            let watermarks = consumer.watermarks(request.start.keys().cloned());
             let readers = queues.into_iter().zip(request.start).map(|(queue, (partition, start))| {
                 let reader = KafkaReader::new(queue, partition, Arc::clone(&projected), start);
                 Box::new(reader) as Box<dyn PartitionReader>
             });
-            Ok(readers.collect())
+            Ok::<_, Error>((readers.collect(), watermarks))
         });
-        opened.await.map_err(|e| Error::internal("opening a Kafka source ended early").with_source(e))?
+        let (readers, watermarks) = opened
+            .await
+            .map_err(|e| Error::internal("opening a Kafka source ended early").with_source(e))??;
+        *self.watermarks.lock() = Some(watermarks);
+        Ok(readers)
     }
 }

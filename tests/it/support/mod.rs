@@ -3,6 +3,7 @@
 pub(crate) mod engine;
 pub(crate) mod gated_store;
 pub(crate) mod kafka;
+pub(crate) mod listening;
 pub(crate) mod recording;
 pub(crate) mod scripted;
 
