@@ -183,15 +183,15 @@ impl QueryShared {
         // Listeners learn that no more comes.
         self.reports.lock().sender = None;
         self.telemetry.lock().on_end();
-        let error = outcome.as_ref().err();
+        let failure = outcome.as_ref().err().cloned();
         self.hub.tell(&Event::Terminated(QueryTerminatedEvent {
             id: self.id,
             run_id: self.run_id,
-            exception: error.map(ToString::to_string),
-            error_class_on_exception: error.map(error_class),
+            exception: failure.as_ref().map(ToString::to_string),
+            error_class_on_exception: failure.as_ref().map(error_class),
         }));
-        self.outcome.send_replace(Some(outcome.clone()));
-        self.hub.on_ended(&outcome);
+        self.outcome.send_replace(Some(outcome));
+        self.hub.on_ended(failure);
     }
 
     pub(crate) fn is_active(&self) -> bool {

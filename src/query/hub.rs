@@ -145,12 +145,10 @@ impl Hub {
         }
     }
 
-    pub(super) fn on_ended(&self, outcome: &Result<()>) {
+    pub(super) fn on_ended(&self, failure: Option<Error>) {
         self.ended.send_modify(|ended| {
             ended.any = true;
-            if let (Err(error), None) = (outcome, &ended.failure) {
-                ended.failure = Some(error.clone());
-            }
+            ended.failure = ended.failure.take().or(failure);
         });
     }
 
@@ -171,5 +169,51 @@ fn serve(listener: &dyn StreamingQueryListener, events: &Receiver<Event>, is_wan
         if catch_unwind(AssertUnwindSafe(|| event.tell(listener))).is_err() {
             tracing::error!("a listener panicked at an event; it hears the next ones all the same");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Sender, channel};
+
+    use super::*;
+    use crate::query::{QueryIdleEvent, QueryStartedEvent};
+
+    /// Waits at the start of a query until it is let go on; then passes on what it hears.
+    struct Slow {
+        gate: Mutex<Receiver<()>>,
+        heard: Sender<String>,
+    }
+
+    impl StreamingQueryListener for Slow {
+        fn on_query_started(&self, _event: &QueryStartedEvent) {
+            let _ = self.gate.lock().recv();
+        }
+
+        fn on_query_idle(&self, event: &QueryIdleEvent) {
+            let _ = self.heard.send(event.timestamp.clone());
+        }
+    }
+
+    #[test]
+    fn a_listener_that_is_far_behind_misses_the_newest_events_and_then_hears_on() {
+        let id = Uuid::nil();
+        let idle =
+            |number: usize| Event::Idle(QueryIdleEvent { id, run_id: id, timestamp: number.to_string() });
+        let (name, timestamp, job_tags) = Default::default();
+        let hub = Hub::default();
+        let ((open, gate), (heard, hears)) = (channel(), channel());
+        hub.add_listener(Arc::new(Slow { gate: Mutex::new(gate), heard })).unwrap();
+        hub.tell(&Event::Started(QueryStartedEvent { id, run_id: id, name, timestamp, job_tags }));
+        // It may or may not have taken the first event out by then, so that one more may fit.
+        for number in 0..QUEUED_EVENTS + 100 {
+            hub.tell(&idle(number));
+        }
+        drop(open);
+        let first: Vec<String> = hears.iter().take(QUEUED_EVENTS - 1).collect();
+        assert_eq!(first, (0..QUEUED_EVENTS - 1).map(|number| number.to_string()).collect::<Vec<_>>());
+        hub.tell(&idle(1_000_000));
+        let rest: Vec<String> = hears.iter().take_while(|number| number != "1000000").collect();
+        assert!(rest.len() <= 1, "{rest:?}");
     }
 }

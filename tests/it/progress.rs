@@ -83,6 +83,15 @@ async fn progress_has_sparks_fields_under_both_triggers() {
         assert!(0.0 <= min && min <= avg && avg <= max, "{trigger}: {json}");
         let read: StreamingQueryProgress = serde_json::from_str(&progress.json()).unwrap();
         assert_eq!(read.json(), progress.json(), "what is stored can be read back");
+        let idle = match trigger {
+            Trigger::Continuous(_) => "Running",
+            _ => "Waiting for data to arrive",
+        };
+        eventually(idle, async || {
+            let status = query.status();
+            (status.message == idle && !status.is_data_available).then_some(())
+        })
+        .await;
         in_time("the stop", query.stop()).await.unwrap();
         let status: StreamingQueryStatus = serde_json::from_str(&query.status().json()).unwrap();
         assert_eq!((status.message.as_str(), status.restarts), ("Stopped", 0));
