@@ -74,19 +74,19 @@ impl Acks {
 /// Records that are sent off together. Each has a reference, and so has whoever sends them: when the last one goes, all are
 /// acknowledged.
 #[derive(Debug)]
-pub(crate) struct Delivery {
+pub(crate) struct InFlight {
     acks: Arc<Acks>,
     unacked: Option<Unacked>,
 }
 
-impl Delivery {
+impl InFlight {
     pub(crate) fn new(acks: &Arc<Acks>, unacked: Option<Unacked>) -> Arc<Self> {
         acks.outstanding.fetch_add(1, Ordering::AcqRel);
         Arc::new(Self { acks: Arc::clone(acks), unacked })
     }
 }
 
-impl Drop for Delivery {
+impl Drop for InFlight {
     fn drop(&mut self) {
         // Before the epoch can be complete: its latencies are read then.
         self.unacked = None;
@@ -112,18 +112,18 @@ impl ClientContext for DeliveryContext {
 }
 
 impl ProducerContext for DeliveryContext {
-    type DeliveryOpaque = Arc<Delivery>;
+    type DeliveryOpaque = Arc<InFlight>;
 
-    fn delivery(&self, result: &DeliveryResult<'_>, delivery: Arc<Delivery>) {
+    fn delivery(&self, result: &DeliveryResult<'_>, in_flight: Arc<InFlight>) {
         if let Err((error, message)) = result {
             let kind = error.rdkafka_error_code().map_or(ErrorKind::Internal, kind_of);
             let topic = message.topic();
-            delivery.acks.fail(
+            in_flight.acks.fail(
                 Error::new(kind, format!("Kafka did not take a record for topic '{topic}': {error}"))
                     .with_source(error.clone()),
             );
         }
-        drop(delivery);
+        drop(in_flight);
         self.room.notify_waiters();
     }
 }
@@ -236,12 +236,12 @@ impl Topics {
         &mut self,
         topic: &str,
         record: Record<'_>,
-        delivery: &Arc<Delivery>,
+        in_flight: &Arc<InFlight>,
     ) -> Result<Queued> {
         let handle = self.handle(topic)?;
         let (value, value_len) = raw(record.value);
         let (key, key_len) = raw(record.key);
-        let opaque = Arc::into_raw(Arc::clone(delivery));
+        let opaque = Arc::into_raw(Arc::clone(in_flight));
         // SAFETY: the handle lives as long as `self`; librdkafka copies key and value (MSG_F_COPY) before it returns,
         // and hands `opaque` back exactly once, to `delivery`, if and only if it takes the record.
         let refused = unsafe {
@@ -278,10 +278,10 @@ impl Topics {
         record: Record<'_>,
         timestamp: Option<i64>,
         headers: &[(&str, Option<&[u8]>)],
-        delivery: &Arc<Delivery>,
+        in_flight: &Arc<InFlight>,
     ) -> Result<Queued> {
-        let mut message: BaseRecord<'_, [u8], [u8], Arc<Delivery>> =
-            BaseRecord::with_opaque_to(topic, Arc::clone(delivery));
+        let mut message: BaseRecord<'_, [u8], [u8], Arc<InFlight>> =
+            BaseRecord::with_opaque_to(topic, Arc::clone(in_flight));
         message.key = record.key;
         message.payload = record.value;
         message.partition = record.partition;

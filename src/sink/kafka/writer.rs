@@ -9,7 +9,7 @@ use futures::future::BoxFuture;
 use super::columns::{ColumnMap, Rows};
 use crate::epoch::EpochId;
 use crate::error::Result;
-use crate::kafka::producer::{Acks, Delivery, Queued, Record, Topics};
+use crate::kafka::producer::{Acks, InFlight, Queued, Record, Topics};
 use crate::sink::{CommitMessage, SinkWriter};
 use crate::telemetry::AckClock;
 
@@ -34,9 +34,9 @@ impl KafkaWriter {
         let mut row = 0;
         while row < batch.num_rows() {
             let end = batch.num_rows().min(row + TOGETHER);
-            let delivery = Delivery::new(&self.acks, clock.map(|clock| clock.start(end - row)));
+            let in_flight = InFlight::new(&self.acks, clock.map(|clock| clock.start(end - row)));
             while row < end {
-                match queue(&mut self.topics, &rows, row, &delivery)? {
+                match queue(&mut self.topics, &rows, row, &in_flight)? {
                     Queued::Yes => row += 1,
                     Queued::Full => self.topics.producer().room().await,
                 }
@@ -46,13 +46,13 @@ impl KafkaWriter {
     }
 }
 
-fn queue(topics: &mut Topics, rows: &Rows<'_>, row: usize, delivery: &Arc<Delivery>) -> Result<Queued> {
+fn queue(topics: &mut Topics, rows: &Rows<'_>, row: usize, in_flight: &Arc<InFlight>) -> Result<Queued> {
     let record = Record { key: rows.key(row), value: rows.value(row), partition: rows.partition(row)? };
     let topic = rows.topic(row)?;
     if rows.are_plain() {
-        return topics.send(topic, record, delivery);
+        return topics.send(topic, record, in_flight);
     }
-    rows.with_headers(row, |headers| topics.send_with(topic, record, rows.timestamp(row), headers, delivery))
+    rows.with_headers(row, |headers| topics.send_with(topic, record, rows.timestamp(row), headers, in_flight))
 }
 
 #[async_trait]
