@@ -1,6 +1,7 @@
 //! The engine as its users run it: a process with a command line.
 
 use std::fs::File;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -84,6 +85,8 @@ impl Engine {
         self.signal("TERM")?;
         match self.ended_within(patience)? {
             Some(status) if status.success() => Ok(()),
+            // So early that its main function had not begun.
+            Some(status) if status.signal() == Some(15) && self.last_words().is_empty() => Ok(()),
             Some(status) => {
                 Err(format!("told to stop, the engine ended with {status}: {}", self.last_words()).into())
             }
