@@ -10,6 +10,8 @@ use parking_lot::Mutex;
 
 use super::eventually;
 
+const BINARY: &str = env!("CARGO_BIN_EXE_epochflow");
+
 /// A running `epochflow`; killed when dropped.
 pub(crate) struct Engine {
     child: KilledWhenDropped,
@@ -55,8 +57,28 @@ pub(crate) struct Ended {
 impl Engine {
     /// Starts `epochflow` with these arguments.
     pub(crate) fn start(args: &[&str]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_epochflow"))
-            .args(args)
+        Self::start_in(&[], args)
+    }
+
+    /// The same with these variables in its environment.
+    pub(crate) fn start_in(environment: &[(&str, String)], args: &[&str]) -> Self {
+        let mut command = Command::new(BINARY);
+        command.args(args).envs(environment.iter().map(|(name, value)| (name, value)));
+        Self::spawn(command)
+    }
+
+    /// The same as a user without rights, and so that a file size limit gives an error instead of a signal.
+    pub(crate) fn start_as_nobody(args: &[&str]) -> Self {
+        let script = "trap '' XFSZ
+            if [ $(id -u) = 0 ]; then exec setpriv --reuid 65534 --regid 65534 --clear-groups \"$0\" \"$@\"; fi
+            exec \"$0\" \"$@\"";
+        let mut command = Command::new("bash");
+        command.args(["-c", script, BINARY]).args(args);
+        Self::spawn(command)
+    }
+
+    fn spawn(mut command: Command) -> Self {
+        let mut child = command
             .env("RUST_LOG", "warn")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -87,6 +109,11 @@ impl Engine {
     pub(crate) fn kill(mut self) {
         self.child.0.kill().unwrap();
         self.child.0.wait().unwrap();
+    }
+
+    /// What it has written to stderr so far.
+    pub(crate) fn stderr(&self) -> String {
+        self.stderr.text.lock().clone()
     }
 
     /// The process's id.
