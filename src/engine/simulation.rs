@@ -136,6 +136,8 @@ struct World<C> {
     /// Ends of the last committed epoch, and the epoch.
     ends: Vec<Offset>,
     committed: Option<EpochId>,
+    /// An epoch was begun while one before it was not committed.
+    has_overlap: bool,
     trace: Vec<String>,
 }
 
@@ -150,6 +152,7 @@ impl<C: Choose> World<C> {
             sink: BTreeSet::new(),
             ends: vec![0; SLOTS],
             committed: None,
+            has_overlap: false,
             trace: Vec::new(),
         }
     }
@@ -391,6 +394,8 @@ impl<C: Choose> Process<C> {
                     let ends = ends.unwrap_or_else(|| self.positions.clone());
                     let reach = |(slot, end)| Work::Reach { epoch, slot, end };
                     self.work.extend(ends.into_iter().enumerate().map(reach));
+                    let mut world = self.world.lock();
+                    world.has_overlap |= epoch > world.next();
                     if last {
                         self.bounds = Bounds::Planned;
                     }
@@ -455,8 +460,8 @@ fn now<C: Choose, T>(world: &Mutex<World<C>>, work: impl Future<Output = Result<
     done.map_err(|_| Crash)
 }
 
-/// Starts, stops and crashes until epoch `goal` is committed; how many starts that took, and who chose.
-fn live<C: Choose>(goal: EpochId, choose: C) -> (usize, C) {
+/// Starts, stops and crashes until epoch `goal` is committed; how many starts that took, and what happened.
+fn live<C: Choose>(goal: EpochId, choose: C) -> (usize, World<C>) {
     let world = Arc::new(Mutex::new(World::new(choose)));
     let mut starts = 0;
     while world.lock().committed < Some(goal) {
@@ -465,24 +470,27 @@ fn live<C: Choose>(goal: EpochId, choose: C) -> (usize, C) {
         let _ = Process::start(&world, trigger).and_then(|mut process| process.run(goal));
     }
     // The stores that hold it on are gone with their processes.
-    let world = Arc::into_inner(world).unwrap().into_inner();
-    (starts, world.choose)
+    (starts, Arc::into_inner(world).unwrap().into_inner())
 }
 
 #[test]
 fn three_epochs_survive_every_crash_under_every_trigger() {
     for (crashes, overlap) in [(2, false), (2, true)] {
         let mut schedule = Exhaustive::new(crashes, overlap);
-        let mut schedules = 0;
+        let (mut schedules, mut overlapping) = (0, 0);
         loop {
-            schedule = live(EpochId(2), schedule).1;
+            let world = live(EpochId(2), schedule).1;
             schedules += 1;
+            overlapping += usize::from(world.has_overlap);
+            schedule = world.choose;
             if !schedule.advance() {
                 break;
             }
         }
-        println!("{schedules} schedules with up to {crashes} crashes, overlapping epochs: {overlap}");
-        assert!(schedules > 1_000);
+        println!(
+            "{schedules} schedules with up to {crashes} crashes, {overlapping} of them with overlapping epochs"
+        );
+        assert!(schedules > 1_000 && (overlapping > 0) == overlap);
     }
 }
 

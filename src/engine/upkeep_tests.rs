@@ -18,7 +18,7 @@ use crate::query::Trigger;
 
 const EPOCHS: u64 = 1_000_000;
 /// Of so many epochs also the entries are written: each costs a hundred times what the coordinator does.
-const LOGGED_EVERY: u64 = 20;
+const LOGGED_EVERY: u64 = 10;
 const CHILD: &str = "engine::upkeep_tests::a_million_epochs_in_a_process_of_their_own";
 
 /// Tests share a process, and so its memory; this one has one to itself.

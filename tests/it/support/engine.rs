@@ -19,6 +19,14 @@ pub(crate) struct Engine {
     stderr: Output,
 }
 
+/// Who a child runs as.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum User {
+    Same,
+    /// Whom permissions bind, as they do not bind the superuser.
+    Nobody,
+}
+
 /// What a child has written so far, read as it comes: a full pipe would hold the child up.
 struct Output {
     text: Arc<Mutex<String>>,
@@ -67,13 +75,17 @@ impl Engine {
         Self::spawn(command)
     }
 
-    /// The same as a user without rights, and so that a file size limit gives an error instead of a signal.
-    pub(crate) fn start_as_nobody(args: &[&str]) -> Self {
-        let script = "trap '' XFSZ
-            if [ $(id -u) = 0 ]; then exec setpriv --reuid 65534 --regid 65534 --clear-groups \"$0\" \"$@\"; fi
-            exec \"$0\" \"$@\"";
+    /// The same as `user`, and so that a limit of file sizes gives an error instead of a signal.
+    pub(crate) fn start_as(user: User, args: &[&str]) -> Self {
+        let run = match user {
+            User::Same => "exec \"$0\" \"$@\"",
+            User::Nobody => {
+                "if [ $(id -u) != 0 ]; then exec \"$0\" \"$@\"; fi
+                exec setpriv --reuid 65534 --regid 65534 --clear-groups \"$0\" \"$@\""
+            }
+        };
         let mut command = Command::new("bash");
-        command.args(["-c", script, BINARY]).args(args);
+        command.args(["-c", &format!("trap '' XFSZ; {run}"), BINARY]).args(args);
         Self::spawn(command)
     }
 
