@@ -8,6 +8,7 @@ mod demo;
 mod interrupts;
 mod progress;
 mod run;
+mod show;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -47,16 +48,8 @@ enum Command {
 
 #[derive(Debug, Subcommand)]
 enum CheckpointCommand {
-    /// What a checkpoint holds: query, last epoch, offsets.
-    Show {
-        /// Path or URL.
-        location: String,
-        /// As JSON.
-        #[arg(long)]
-        json: bool,
-        #[command(flatten)]
-        store: StoreArgs,
-    },
+    /// What a checkpoint holds: query, last epoch, offsets, who wrote it.
+    Show(show::ShowArgs),
     /// Read all of a checkpoint and name what is wrong with it; exit status 1 if anything is.
     Verify {
         /// Path or URL.
