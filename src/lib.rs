@@ -26,6 +26,7 @@ mod session;
 mod sink;
 mod source;
 mod telemetry;
+pub mod testing;
 
 pub use crate::epoch::{EpochId, Offset, Partition, SourceOffsets};
 pub use crate::error::{Error, ErrorKind, Result};
@@ -40,5 +41,6 @@ pub use crate::session::{
     DataStreamReader, DataStreamWriter, StreamDataFrame, StreamSession, StreamingQueryManager,
 };
 pub use crate::sink::{CommitMessage, Sink, SinkProvider, SinkWriter};
+pub use crate::source::kafka::KafkaSourceProvider;
 pub use crate::source::{PartitionReader, ReadRequest, RecordTimes, Source, SourceProvider};
 pub use crate::telemetry::{AckClock, LatencyProgress, LatencySlo, LatencySummary, SloReport, Unacked};

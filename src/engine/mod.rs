@@ -16,6 +16,10 @@ mod ticker;
 
 #[cfg(test)]
 mod coordinator_tests;
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
+mod upkeep_tests;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +29,7 @@ use tokio::sync::mpsc;
 
 use self::driver::{Carried, Driver, Outcome};
 use self::open::OpenQuery;
+pub(crate) use self::policy::{MAX_UNCOMMITTED, StoreErrors};
 use self::retry::while_transient;
 pub(crate) use self::runtime::{EngineRuntime, Executors};
 use crate::checkpoint::Checkpoint;
@@ -46,6 +51,8 @@ pub(crate) struct QuerySpec {
     /// How often listeners hear that there is nothing to do.
     pub(crate) idle_interval: Duration,
     pub(crate) slo: Option<LatencySlo>,
+    pub(crate) store_errors: StoreErrors,
+    pub(crate) max_uncommitted: Duration,
     pub(crate) executors: Executors,
     pub(crate) hub: Arc<Hub>,
 }
@@ -64,6 +71,7 @@ pub(crate) async fn start(spec: QuerySpec, name_claim: Option<Claim>) -> Result<
         let lock = spec.checkpoint.lock().await?;
         let known = spec.checkpoint.read_query_id().await?;
         let mut id_claim = known.map(|id| spec.hub.claim_id(id)).transpose()?;
+        spec.checkpoint.check_writable().await?;
         let open = OpenQuery::new(&spec).await?;
         let id = spec.checkpoint.query_id().await?;
         if id_claim.is_none() {

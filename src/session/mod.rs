@@ -5,6 +5,7 @@
 
 mod catalog;
 mod manager;
+mod query_options;
 mod reader;
 mod sql;
 mod writer;

@@ -10,10 +10,11 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::DataFrame;
 
 use super::SessionCore;
+use super::query_options::{CHECKPOINT_LOCATION, QueryOptions, of_sink};
 use crate::checkpoint::Checkpoint;
 use crate::engine::{self, QuerySpec};
 use crate::error::{Error, Result};
-use crate::options::{Options, parse_duration};
+use crate::options::Options;
 use crate::plan::PlannedQuery;
 use crate::query::{StreamingQuery, Trigger};
 use crate::sink::Sink;
@@ -21,12 +22,6 @@ use crate::sink::memory::{MemorySink, MemoryTable};
 
 /// The memory sink puts a table into the session, which no other sink does: it is made here.
 pub(super) const MEMORY: &str = "memory";
-const CHECKPOINT_LOCATION: &str = "checkpointLocation";
-/// Spark's `spark.sql.streaming.noDataProgressEventInterval`.
-const IDLE_INTERVAL: &str = "noDataProgressEventInterval";
-const LATENCY_SLO: &str = "latencySlo";
-/// Options of the query, not of its sink.
-const QUERY_OPTIONS: &[&str] = &[CHECKPOINT_LOCATION, IDLE_INTERVAL, LATENCY_SLO];
 
 /// Adds `write_stream()` to DataFusion's data frames.
 pub trait StreamDataFrame {
@@ -87,8 +82,11 @@ impl DataStreamWriter {
         self
     }
 
-    /// Sets `checkpointLocation` (a path or the URL of an object store), another option of the query, or one of the sink;
-    /// names are case-insensitive.
+    /// Sets an option of the query or of its sink; names are case-insensitive. Of the query are `checkpointLocation` (a
+    /// path or the URL of an object store), `maxUncommitted` (how long nothing may be committed before the sources are
+    /// held back), `storeErrors` (`wait` or `stop`: what to do when the checkpoint cannot be written and something
+    /// around it must be mended), `latencySlo` (what rows may take, such as `5ms@p99`) and `noDataProgressEventInterval`
+    /// (how often listeners hear that there is nothing to do).
     pub fn option(mut self, name: impl Into<String>, value: impl fmt::Display) -> Self {
         self.options.set(name, value.to_string());
         self
@@ -142,17 +140,9 @@ impl DataStreamWriter {
     /// columns, a broker or topic is not there, the checkpoint is damaged or another query's, or data that it needs
     /// is gone; a query with the same name or id is active in this session.
     pub async fn start(mut self) -> Result<StreamingQuery> {
+        let QueryOptions { max_uncommitted, store_errors, idle_interval, slo } =
+            QueryOptions::new(&self.options)?;
         let (core, planned, sink) = self.plan().await?;
-        let idle_interval = match self.options.get(IDLE_INTERVAL) {
-            Some(interval) => {
-                parse_duration(interval).map_err(|e| e.context(format!("option '{IDLE_INTERVAL}'")))?
-            }
-            None => Duration::from_secs(10),
-        };
-        let slo = match self.options.get(LATENCY_SLO) {
-            Some(slo) => Some(slo.parse().map_err(|e: Error| e.context(format!("option '{LATENCY_SLO}'")))?),
-            None => None,
-        };
         let name_claim = self.name.as_deref().map(|name| core.hub.claim_name(name)).transpose()?;
         let checkpoint = match self.checkpoint.take() {
             Some(checkpoint) => checkpoint,
@@ -171,6 +161,8 @@ impl DataStreamWriter {
             checkpoint: Arc::new(checkpoint),
             idle_interval,
             slo,
+            store_errors,
+            max_uncommitted,
             executors: core.runtime.executors(),
             hub: Arc::clone(&core.hub),
         };
@@ -197,15 +189,7 @@ impl DataStreamWriter {
         if format.eq_ignore_ascii_case(MEMORY) {
             return Ok((core, planned, None));
         }
-        let mut options = Options::new();
-        for (name, value) in self
-            .options
-            .iter()
-            .filter(|(name, _)| !QUERY_OPTIONS.iter().any(|own| own.eq_ignore_ascii_case(name)))
-        {
-            options.set(name, value);
-        }
-        let sink = core.sink(format)?.sink(&options, &planned.physical.schema())?;
+        let sink = core.sink(format)?.sink(&of_sink(&self.options), &planned.physical.schema())?;
         Ok((core, planned, Some(sink)))
     }
 
