@@ -108,7 +108,7 @@ impl<'a> Driver<'a> {
         shared: &'a Arc<QueryShared>,
         carried: Carried,
     ) -> Result<Self> {
-        let policy = policy(spec.trigger);
+        let policy = policy(spec.trigger, spec.sink.delivery());
         let is_open = policy.bounds == Bounds::AtTick;
         let (report, sealed) = mpsc::channel(open.pipelines.len().max(1) * 2);
         let mut slots = Slots::new(open.sources.len());
@@ -323,7 +323,7 @@ impl<'a> Driver<'a> {
                     last,
                 })?;
             }
-            Effect::CommitSink(epoch) => self.commit_sink(epoch),
+            Effect::CommitSink { epoch, ends } => self.commit_sink(epoch, &ends),
             Effect::LogOffsets { epoch, ends } => self.log_offsets(epoch, &ends),
             Effect::LogCommit(epoch) => self.log_commit(epoch),
             Effect::Pause => {
@@ -378,14 +378,15 @@ impl<'a> Driver<'a> {
         });
     }
 
-    fn commit_sink(&mut self, epoch: EpochId) {
+    fn commit_sink(&mut self, epoch: EpochId, ends: &[Offset]) {
         self.step_is_done(epoch, "addBatch");
         let mut messages = self.messages.remove(&epoch).unwrap_or_default();
         messages.sort_by_key(|(slot, _)| *slot);
         let messages = messages.into_iter().map(|(_, message)| message).collect();
         let sink = Arc::clone(&self.spec.sink);
+        let ends = self.slots.cut(ends);
         self.spawn(async move {
-            sink.commit(epoch, messages).await?;
+            sink.commit_at(epoch, &ends, messages).await?;
             Ok(Done::Event(Event::StepDone { epoch, step: Step::CommitSink }))
         });
     }

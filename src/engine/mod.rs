@@ -7,6 +7,7 @@ mod coordinator;
 mod driver;
 mod open;
 mod policy;
+mod reconcile;
 mod report;
 mod restart;
 mod retry;

@@ -38,7 +38,9 @@ impl Restarts {
             self.recent.pop_front();
         }
         if self.recent.len() >= max as usize {
-            return Err(error.context(format!("gave up after {max} restarts in {window:?}; the last failure")));
+            return Err(
+                error.context(format!("gave up after {max} restarts in {window:?}; the last failure"))
+            );
         }
         let pause = backoff().build().nth(self.recent.len()).unwrap_or_default();
         self.recent.push_back(now);

@@ -28,6 +28,7 @@ const TABLE_OPTIONS: &[&str] = &[
     "fetchOffset.numRetries",
     "fetchOffset.retryIntervalMs",
     "topic",
+    "delivery",
 ];
 
 /// Refuses an option that neither the Kafka source nor the sink knows.
@@ -120,7 +121,9 @@ fn forbidden(role: Role, name: &str) -> Option<&'static str> {
             Some("progress is kept in the checkpoint")
         }
         (_, "interceptor.classes") => Some("there are no Java classes to load"),
-        (Role::Producer, "transactional.id") => Some("rows are written outside of transactions"),
+        (Role::Producer, "transactional.id") => {
+            Some("with delivery = exactly-once it is derived from the query's id")
+        }
         _ => None,
     }
 }

@@ -67,7 +67,9 @@ impl fmt::Display for RestartPolicy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             RestartPolicy::Never => f.write_str("never"),
-            RestartPolicy::OnFailure { max, window } => write!(f, "on-failure:{max}/{}ms", window.as_millis()),
+            RestartPolicy::OnFailure { max, window } => {
+                write!(f, "on-failure:{max}/{}ms", window.as_millis())
+            }
         }
     }
 }
@@ -78,9 +80,7 @@ mod tests {
 
     #[test]
     fn a_policy_survives_its_text() {
-        for policy in
-            [RestartPolicy::Never, RestartPolicy::default(), "on-failure:0/90s".parse().unwrap()]
-        {
+        for policy in [RestartPolicy::Never, RestartPolicy::default(), "on-failure:0/90s".parse().unwrap()] {
             assert_eq!(policy.to_string().parse::<RestartPolicy>().unwrap(), policy);
         }
         assert_eq!("on-failure".parse::<RestartPolicy>().unwrap(), RestartPolicy::default());
@@ -88,7 +88,15 @@ mod tests {
 
     #[test]
     fn what_is_no_policy_is_refused_with_the_forms() {
-        for text in ["", "always", "never:1/1m", "on-failure:", "on-failure:3", "on-failure:-1/1m", "on-failure:3/soon"] {
+        for text in [
+            "",
+            "always",
+            "never:1/1m",
+            "on-failure:",
+            "on-failure:3",
+            "on-failure:-1/1m",
+            "on-failure:3/soon",
+        ] {
             let error = text.parse::<RestartPolicy>().unwrap_err();
             assert_eq!(error.kind(), crate::ErrorKind::Usage, "{text}: {error}");
         }

@@ -16,12 +16,13 @@ use crate::error::{Error, Result};
 use crate::options::Options;
 use crate::plan::PlannedQuery;
 use crate::query::{RestartPolicy, StreamingQuery, Trigger};
-use crate::sink::Sink;
 use crate::sink::memory::{MemorySink, MemoryTable};
+use crate::sink::{Delivery, Sink};
 
 /// The memory sink puts a table into the session, which no other sink does: it is made here.
 pub(super) const MEMORY: &str = "memory";
 const CHECKPOINT_LOCATION: &str = "checkpointLocation";
+const DELIVERY: &str = "delivery";
 
 /// Adds `write_stream()` to DataFusion's data frames.
 pub trait StreamDataFrame {
@@ -116,6 +117,11 @@ impl DataStreamWriter {
         self
     }
 
+    /// What the sink promises, where it can promise more than at-least-once. The same as option `delivery`.
+    pub fn delivery(self, delivery: Delivery) -> Self {
+        self.option(DELIVERY, delivery)
+    }
+
     /// Whether the query goes on by itself after a failure; without it 10 times in 10 minutes.
     pub fn restart(mut self, policy: RestartPolicy) -> Self {
         self.restart = policy;
@@ -193,17 +199,25 @@ impl DataStreamWriter {
             .format
             .as_deref()
             .ok_or_else(|| Error::usage("the query has no sink; say write_stream().format(\"kafka\")"))?;
+        let delivery = self.options.get(DELIVERY).map_or(Ok(Delivery::default()), str::parse)?;
         let planned = PlannedQuery::new(&self.state, self.plan.clone()).await?;
         if format.eq_ignore_ascii_case(MEMORY) {
             return Ok((core, planned, None));
         }
         let mut options = Options::new();
-        for (name, value) in
-            self.options.iter().filter(|(name, _)| !name.eq_ignore_ascii_case(CHECKPOINT_LOCATION))
-        {
+        let is_ours =
+            |name: &str| [CHECKPOINT_LOCATION, DELIVERY].iter().any(|own| name.eq_ignore_ascii_case(own));
+        for (name, value) in self.options.iter().filter(|(name, _)| !is_ours(name)) {
             options.set(name, value);
         }
+        // A sink that has never heard of it refuses the option, and gives what is the default without it.
+        if delivery == Delivery::ExactlyOnce {
+            options.set(DELIVERY, delivery.to_string());
+        }
         let sink = core.sink(format)?.sink(&options, &planned.physical.schema())?;
+        if delivery == Delivery::ExactlyOnce && sink.delivery() != delivery {
+            return Err(Error::usage(format!("{} cannot deliver exactly-once", sink.description())));
+        }
         Ok((core, planned, Some(sink)))
     }
 

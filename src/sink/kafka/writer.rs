@@ -7,8 +7,9 @@ use async_trait::async_trait;
 use futures::future::BoxFuture;
 
 use super::columns::{ColumnMap, Rows};
+use super::exactly_once::Transactions;
 use crate::epoch::EpochId;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::kafka::producer::{Acks, Queued, Record, Topics};
 use crate::sink::{CommitMessage, SinkWriter};
 
@@ -17,11 +18,59 @@ pub(super) struct KafkaWriter {
     columns: ColumnMap,
     /// Of the running epoch.
     acks: Arc<Acks>,
+    exactly_once: Option<Turns>,
+}
+
+/// A pipeline's place in the turns of two transactional producers.
+struct Turns {
+    transactions: Arc<Transactions>,
+    /// Whose turn the running epoch is.
+    turn: usize,
+    /// The other producer's topics, for the next epoch.
+    others: Topics,
+    /// Acks of the epoch before, until they are in.
+    before: Option<Arc<Acks>>,
 }
 
 impl KafkaWriter {
     pub(super) fn new(topics: Topics, columns: ColumnMap) -> Self {
-        Self { topics, columns, acks: Acks::new() }
+        Self { topics, columns, acks: Acks::new(), exactly_once: None }
+    }
+
+    pub(super) fn exactly_once(transactions: Arc<Transactions>, columns: ColumnMap) -> Self {
+        let turn = transactions.turn();
+        let topics = transactions.producer(turn).topics();
+        let others = transactions.producer(turn + 1).topics();
+        let turns = Turns { transactions, turn, others, before: None };
+        Self { topics, columns, acks: Acks::new(), exactly_once: Some(turns) }
+    }
+
+    fn explain(&self, error: Error) -> Error {
+        match &self.exactly_once {
+            Some(turns) => turns.transactions.producer(turns.turn).explain(error),
+            None => error,
+        }
+    }
+}
+
+impl Turns {
+    /// Makes ready for a row of the running epoch.
+    async fn begin(&mut self) -> Result<()> {
+        if let Some(before) = &self.before {
+            // They went through the other producer, and must not be overtaken. A round trip, once an epoch.
+            let acked = before.wait().await;
+            acked.map_err(|error| self.transactions.producer(self.turn + 1).explain(error))?;
+            self.before = None;
+        }
+        self.transactions.producer(self.turn).begin()
+    }
+
+    /// The running epoch, whose rows `acks` counts, has ended.
+    fn pass_on(&mut self, topics: &mut Topics, acks: &Arc<Acks>) {
+        std::mem::swap(topics, &mut self.others);
+        self.turn += 1;
+        // Those of the epoch before that are in: it is committed, or this one would not have ended.
+        self.before = Some(Arc::clone(acks));
     }
 }
 
@@ -37,11 +86,14 @@ fn queue(topics: &mut Topics, rows: &Rows<'_>, row: usize, acks: &Arc<Acks>) -> 
 #[async_trait]
 impl SinkWriter for KafkaWriter {
     async fn write(&mut self, batch: &RecordBatch) -> Result<()> {
-        self.acks.check()?;
+        self.acks.check().map_err(|error| self.explain(error))?;
+        if let Some(turns) = &mut self.exactly_once {
+            turns.begin().await?;
+        }
         let rows = self.columns.rows(batch)?;
         let mut row = 0;
         while row < batch.num_rows() {
-            match queue(&mut self.topics, &rows, row, &self.acks)? {
+            match queue(&mut self.topics, &rows, row, &self.acks).map_err(|error| self.explain(error))? {
                 Queued::Yes => row += 1,
                 Queued::Full => self.topics.producer().room().await,
             }
@@ -52,6 +104,17 @@ impl SinkWriter for KafkaWriter {
     fn seal(&mut self, _epoch: EpochId) -> BoxFuture<'static, Result<CommitMessage>> {
         let sealed = std::mem::replace(&mut self.acks, Acks::new());
         sealed.seal();
-        Box::pin(async move { sealed.wait().await.map(|()| CommitMessage::empty()) })
+        let owner = self.exactly_once.as_mut().map(|turns| {
+            let owner = (Arc::clone(&turns.transactions), turns.turn);
+            turns.pass_on(&mut self.topics, &sealed);
+            owner
+        });
+        Box::pin(async move {
+            let acked = sealed.wait().await;
+            acked.map(|()| CommitMessage::empty()).map_err(|error| match owner {
+                Some((transactions, turn)) => transactions.producer(turn).explain(error),
+                None => error,
+            })
+        })
     }
 }
