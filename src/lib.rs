@@ -21,6 +21,7 @@ mod error;
 mod kafka;
 mod options;
 mod plan;
+mod provenance;
 mod query;
 mod session;
 mod sink;
@@ -30,6 +31,7 @@ pub use crate::epoch::{EpochId, Offset, Partition, SourceOffsets};
 pub use crate::error::{Error, ErrorKind, Result};
 pub use crate::kafka::mock::EmbeddedBroker;
 pub use crate::options::{Options, parse_duration};
+pub use crate::provenance::{LastOrigins, Origin, Provenance};
 pub use crate::query::{
     RestartPolicy, SinkProgress, SourceProgress, StreamingQuery, StreamingQueryProgress,
     StreamingQueryStatus, Trigger,

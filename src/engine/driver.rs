@@ -16,6 +16,7 @@ use super::bounds::plan_end;
 use super::coordinator::{Coordinator, Effect, Event};
 use super::open::OpenQuery;
 use super::policy::{Bounds, Policy, Step, Until, policy};
+use super::reconcile::rival_entry;
 use super::report::EpochReports;
 use super::retry::while_transient;
 use super::slots::Slots;
@@ -400,9 +401,11 @@ impl<'a> Driver<'a> {
         let offsets =
             self.sources.iter().zip(&cut).map(|(source, offsets)| Some(source.encode_offsets(offsets)));
         let entry = OffsetEntry { metadata: Some(metadata), offsets: offsets.collect() };
-        let log = Arc::clone(&self.spec.checkpoint);
+        let (log, delivery) = (Arc::clone(&self.spec.checkpoint), self.spec.sink.delivery());
         self.spawn(async move {
-            while_transient(&format!("writing offsets/{epoch}"), || log.put_offsets(epoch, &entry)).await?;
+            let written =
+                while_transient(&format!("writing offsets/{epoch}"), || log.put_offsets(epoch, &entry));
+            written.await.map_err(|error| rival_entry(error, delivery))?;
             Ok(Done::Event(Event::StepDone { epoch, step: Step::LogOffsets }))
         });
     }

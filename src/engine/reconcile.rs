@@ -14,7 +14,7 @@ use crate::sink::{Delivery, OwnedSource, SinkOwner};
 use crate::source::Source;
 
 /// What the two say together.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Finding {
     /// The checkpoint has all that the sink has.
     Agreed,
@@ -55,6 +55,15 @@ pub(super) async fn reconciled(spec: &QuerySpec, sources: &[Arc<dyn Source>]) ->
             log.facts().await
         }
     }
+}
+
+/// What to make of an error of writing `offsets/N`. Another instance may have written it with its last breath, and can commit
+/// it no more: where the sink decides who may commit, a start anew finds out which of the two goes on.
+pub(super) fn rival_entry(error: Error, delivery: Delivery) -> Error {
+    if delivery == Delivery::ExactlyOnce && error.kind() == ErrorKind::Fenced {
+        return Error::new(ErrorKind::Transient, error.to_string()).with_source(error);
+    }
+    error
 }
 
 async fn owner(spec: &QuerySpec, sources: &[Arc<dyn Source>], facts: &LogFacts) -> Result<SinkOwner> {
@@ -121,7 +130,7 @@ mod tests {
     fn every_pair_of_sink_and_checkpoint_has_its_finding() {
         use Finding::{Agreed, SinkIsAhead, SinkKnowsNothing};
         let ahead = |epoch| Ok(SinkIsAhead(EpochId(epoch)));
-        let refused = Err("was rewound or is an older copy");
+        const REFUSED: Result<Finding, &str> = Err("was rewound or is an older copy");
         // State, offsets, commits, torn entry, last epoch of the sink.
         let rows = [
             ("new", vec![], vec![], None, None, Ok(Agreed)),
@@ -133,10 +142,10 @@ mod tests {
             ("the last epochs had no rows", vec![4, 5], vec![4, 5], None, Some(2), Ok(Agreed)),
             ("never a row, or at-least-once until now", vec![5], vec![5], None, None, Ok(SinkKnowsNothing)),
             ("the next one is torn", vec![5, 6], vec![5], Some(6), Some(5), Ok(Agreed)),
-            ("the end of what was committed is torn", vec![5, 6], vec![5], Some(6), Some(6), refused),
-            ("the end of what was committed is missing", vec![5], vec![5], None, Some(6), refused),
-            ("rewound", vec![4, 5, 6, 7], vec![4, 5], None, Some(7), refused),
-            ("logs lost", vec![], vec![], None, Some(0), refused),
+            ("the end of what was committed is torn", vec![5, 6], vec![5], Some(6), Some(6), REFUSED),
+            ("the end of what was committed is missing", vec![5], vec![5], None, Some(6), REFUSED),
+            ("rewound", vec![4, 5, 6, 7], vec![4, 5], None, Some(7), REFUSED),
+            ("logs lost", vec![], vec![], None, Some(0), REFUSED),
         ];
         for (state, offsets, commits, torn, sink, expected) in rows {
             match (compare(&facts(&offsets, &commits, torn), sink.map(EpochId)), expected) {

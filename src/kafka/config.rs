@@ -29,6 +29,7 @@ const TABLE_OPTIONS: &[&str] = &[
     "fetchOffset.retryIntervalMs",
     "topic",
     "delivery",
+    "provenance",
 ];
 
 /// Refuses an option that neither the Kafka source nor the sink knows.
@@ -236,7 +237,7 @@ mod tests {
             (Role::Producer, "kafka.sasl.jaas.config", "user=me password=hunter2", "kafka.sasl.username"),
             (Role::Consumer, "kafka.no.such.thing", "1", "CONFIGURATION.md"),
             (Role::Producer, "kafka.linger.ms", "soon", "kafka.linger.ms"),
-            (Role::Producer, "kafka.transactional.id", "me", "outside of transactions"),
+            (Role::Producer, "kafka.transactional.id", "me", "the query's id"),
         ] {
             let error = client_config(&options(&[(name, value)]), role).unwrap_err().to_string();
             assert!(error.contains(name) && error.contains(hint) && !error.contains("hunter2"), "{error}");

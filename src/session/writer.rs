@@ -15,6 +15,7 @@ use crate::engine::{self, QuerySpec};
 use crate::error::{Error, Result};
 use crate::options::Options;
 use crate::plan::PlannedQuery;
+use crate::provenance::Provenance;
 use crate::query::{RestartPolicy, StreamingQuery, Trigger};
 use crate::sink::memory::{MemorySink, MemoryTable};
 use crate::sink::{Delivery, Sink};
@@ -23,6 +24,7 @@ use crate::sink::{Delivery, Sink};
 pub(super) const MEMORY: &str = "memory";
 const CHECKPOINT_LOCATION: &str = "checkpointLocation";
 const DELIVERY: &str = "delivery";
+const PROVENANCE: &str = "provenance";
 
 /// Adds `write_stream()` to DataFusion's data frames.
 pub trait StreamDataFrame {
@@ -122,6 +124,11 @@ impl DataStreamWriter {
         self.option(DELIVERY, delivery)
     }
 
+    /// Whether the sink writes with each row where it comes from. The same as option `provenance`.
+    pub fn provenance(self, provenance: Provenance) -> Self {
+        self.option(PROVENANCE, provenance)
+    }
+
     /// Whether the query goes on by itself after a failure; without it 10 times in 10 minutes.
     pub fn restart(mut self, policy: RestartPolicy) -> Self {
         self.restart = policy;
@@ -200,7 +207,10 @@ impl DataStreamWriter {
             .as_deref()
             .ok_or_else(|| Error::usage("the query has no sink; say write_stream().format(\"kafka\")"))?;
         let delivery = self.options.get(DELIVERY).map_or(Ok(Delivery::default()), str::parse)?;
-        let planned = PlannedQuery::new(&self.state, self.plan.clone()).await?;
+        let planned = match self.options.get(PROVENANCE).map_or(Ok(Provenance::default()), str::parse)? {
+            Provenance::None => PlannedQuery::new(&self.state, self.plan.clone()).await?,
+            Provenance::Headers => PlannedQuery::with_origins(&self.state, self.plan.clone()).await?,
+        };
         if format.eq_ignore_ascii_case(MEMORY) {
             return Ok((core, planned, None));
         }

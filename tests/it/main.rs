@@ -15,6 +15,7 @@ mod exactly_once_crash;
 mod kafka_records;
 mod latency;
 mod micro_batch;
+mod provenance;
 mod restart;
 mod rooms;
 mod sql_support;

@@ -6,6 +6,7 @@
 
 mod columns;
 mod exactly_once;
+mod origins;
 mod writer;
 
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use rdkafka::ClientConfig;
 
 use self::columns::ColumnMap;
 use self::exactly_once::{TransactionConfig, Transactions};
+use self::origins::OriginColumns;
 use self::writer::KafkaWriter;
 use super::{CommitMessage, Delivery, Sink, SinkOwner, SinkProvider, SinkWriter};
 use crate::epoch::{EpochId, SourceOffsets};
@@ -24,6 +26,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::kafka::config::{Role, check_options, client_config};
 use crate::kafka::producer::AckedProducer;
 use crate::options::Options;
+use crate::provenance::Provenance;
 
 /// Makes Kafka sinks.
 #[derive(Debug)]
@@ -42,8 +45,13 @@ impl SinkProvider for KafkaSinkProvider {
         let delivery = options.get("delivery").map_or(Ok(Delivery::default()), str::parse)?;
         let exactly_once =
             (delivery == Delivery::ExactlyOnce).then(|| TransactionConfig::new(options, &config));
+        let origins = match options.get("provenance").map_or(Ok(Provenance::default()), str::parse)? {
+            Provenance::None => None,
+            Provenance::Headers => Some(OriginColumns::find(schema)?),
+        };
         Ok(Arc::new(KafkaSink {
             columns,
+            origins,
             config,
             producer: parking_lot::Mutex::new(None),
             exactly_once: exactly_once.transpose()?,
@@ -54,6 +62,8 @@ impl SinkProvider for KafkaSinkProvider {
 
 struct KafkaSink {
     columns: ColumnMap,
+    /// Where each row's origin goes into its headers.
+    origins: Option<OriginColumns>,
     config: ClientConfig,
     /// Made by `open`, shared by all writers: one connection to each broker.
     producer: parking_lot::Mutex<Option<AckedProducer>>,
@@ -97,11 +107,13 @@ impl Sink for KafkaSink {
 
     fn writer(&self, _pipeline: usize) -> Result<Box<dyn SinkWriter>> {
         if let Some(transactions) = &*self.transactions.lock() {
-            return Ok(Box::new(KafkaWriter::exactly_once(Arc::clone(transactions), self.columns.clone())));
+            let writer =
+                KafkaWriter::exactly_once(Arc::clone(transactions), self.columns.clone(), self.origins);
+            return Ok(Box::new(writer));
         }
         let producer = self.producer.lock();
         let producer = producer.as_ref().ok_or_else(|| Error::internal("the Kafka sink was not opened"))?;
-        Ok(Box::new(KafkaWriter::new(producer.topics(), self.columns.clone())))
+        Ok(Box::new(KafkaWriter::new(producer.topics(), self.columns.clone(), self.origins)))
     }
 
     async fn commit(&self, _epoch: EpochId, _messages: Vec<CommitMessage>) -> Result<()> {

@@ -8,6 +8,7 @@ use futures::future::BoxFuture;
 
 use super::columns::{ColumnMap, Rows};
 use super::exactly_once::Transactions;
+use super::origins::{OriginColumns, Origins, RowNumbers};
 use crate::epoch::EpochId;
 use crate::error::{Error, Result};
 use crate::kafka::producer::{Acks, Queued, Record, Topics};
@@ -16,6 +17,8 @@ use crate::sink::{CommitMessage, SinkWriter};
 pub(super) struct KafkaWriter {
     topics: Topics,
     columns: ColumnMap,
+    origins: Option<OriginColumns>,
+    row_numbers: RowNumbers,
     /// Of the running epoch.
     acks: Arc<Acks>,
     exactly_once: Option<Turns>,
@@ -33,16 +36,21 @@ struct Turns {
 }
 
 impl KafkaWriter {
-    pub(super) fn new(topics: Topics, columns: ColumnMap) -> Self {
-        Self { topics, columns, acks: Acks::new(), exactly_once: None }
+    pub(super) fn new(topics: Topics, columns: ColumnMap, origins: Option<OriginColumns>) -> Self {
+        let row_numbers = RowNumbers::default();
+        Self { topics, columns, origins, row_numbers, acks: Acks::new(), exactly_once: None }
     }
 
-    pub(super) fn exactly_once(transactions: Arc<Transactions>, columns: ColumnMap) -> Self {
+    pub(super) fn exactly_once(
+        transactions: Arc<Transactions>,
+        columns: ColumnMap,
+        origins: Option<OriginColumns>,
+    ) -> Self {
         let turn = transactions.turn();
         let topics = transactions.producer(turn).topics();
         let others = transactions.producer(turn + 1).topics();
         let turns = Turns { transactions, turn, others, before: None };
-        Self { topics, columns, acks: Acks::new(), exactly_once: Some(turns) }
+        Self { exactly_once: Some(turns), ..Self::new(topics, columns, origins) }
     }
 
     fn explain(&self, error: Error) -> Error {
@@ -74,9 +82,28 @@ impl Turns {
     }
 }
 
-fn queue(topics: &mut Topics, rows: &Rows<'_>, row: usize, acks: &Arc<Acks>) -> Result<Queued> {
+fn queue(
+    topics: &mut Topics,
+    rows: &Rows<'_>,
+    row: usize,
+    origins: Option<(&Origins, &mut RowNumbers)>,
+    acks: &Arc<Acks>,
+) -> Result<Queued> {
     let record = Record { key: rows.key(row), value: rows.value(row), partition: rows.partition(row)? };
     let topic = rows.topic(row)?;
+    if let Some((origins, numbers)) = origins {
+        let offset = origins.offset(row);
+        let queued = origins.with_headers(row, numbers.next(offset), |origin| {
+            rows.with_headers(row, |headers| {
+                let headers = [headers, &origin].concat();
+                topics.send_with(topic, record, rows.timestamp(row), &headers, acks)
+            })
+        })?;
+        if queued == Queued::Yes {
+            numbers.written(offset);
+        }
+        return Ok(queued);
+    }
     if rows.are_plain() {
         return topics.send(topic, record, acks);
     }
@@ -91,9 +118,12 @@ impl SinkWriter for KafkaWriter {
             turns.begin().await?;
         }
         let rows = self.columns.rows(batch)?;
+        let origins = self.origins.map(|columns| columns.rows(batch)).transpose()?;
         let mut row = 0;
         while row < batch.num_rows() {
-            match queue(&mut self.topics, &rows, row, &self.acks).map_err(|error| self.explain(error))? {
+            let origin = origins.as_ref().map(|origins| (origins, &mut self.row_numbers));
+            let queued = queue(&mut self.topics, &rows, row, origin, &self.acks);
+            match queued.map_err(|error| self.explain(error))? {
                 Queued::Yes => row += 1,
                 Queued::Full => self.topics.producer().room().await,
             }
