@@ -403,9 +403,9 @@ impl<'a> Driver<'a> {
         let entry = OffsetEntry { metadata: Some(metadata), offsets: offsets.collect() };
         let (log, delivery) = (Arc::clone(&self.spec.checkpoint), self.spec.sink.delivery());
         self.spawn(async move {
-            let written =
-                while_transient(&format!("writing offsets/{epoch}"), || log.put_offsets(epoch, &entry));
-            written.await.map_err(|error| rival_entry(error, delivery))?;
+            let doing = format!("writing offsets/{epoch}");
+            let written = while_transient(&doing, || log.put_offsets(epoch, &entry)).await;
+            written.map_err(|error| rival_entry(error, delivery))?;
             Ok(Done::Event(Event::StepDone { epoch, step: Step::LogOffsets }))
         });
     }

@@ -139,8 +139,9 @@ struct RunArgs {
     /// What the sink promises: at-least-once or exactly-once; wins over the sink table's option.
     #[arg(long, value_parser = delivery)]
     delivery: Option<Delivery>,
-    /// never, on-failure, or on-failure:MAX/WINDOW: what to do when the query fails in a way that another attempt may mend.
-    #[arg(long, default_value = "on-failure:10/10m", value_parser = restart_policy)]
+    /// What to do when the query fails in a way that another attempt may mend: never, on-failure (10 restarts in 10
+    /// minutes), or on-failure:MAX/WINDOW such as on-failure:3/1m.
+    #[arg(long, default_value = "on-failure", value_parser = restart_policy)]
     restart: RestartPolicy,
     #[command(flatten)]
     store: StoreArgs,
