@@ -26,6 +26,7 @@ mod query;
 mod session;
 mod sink;
 mod source;
+pub mod testing;
 
 pub use crate::epoch::{EpochId, Offset, Partition, SourceOffsets};
 pub use crate::error::{Error, ErrorKind, Result};
@@ -38,4 +39,5 @@ pub use crate::query::{
 };
 pub use crate::session::{DataStreamReader, DataStreamWriter, StreamDataFrame, StreamSession};
 pub use crate::sink::{CommitMessage, Delivery, OwnedSource, Sink, SinkOwner, SinkProvider, SinkWriter};
+pub use crate::source::kafka::KafkaSourceProvider;
 pub use crate::source::{PartitionReader, ReadRequest, Source, SourceProvider};
