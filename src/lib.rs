@@ -35,4 +35,5 @@ pub use crate::query::{
 };
 pub use crate::session::{DataStreamReader, DataStreamWriter, StreamDataFrame, StreamSession};
 pub use crate::sink::{CommitMessage, Sink, SinkProvider, SinkWriter};
-pub use crate::source::{PartitionReader, ReadRequest, Source, SourceProvider};
+pub use crate::source::memory::MemoryStream;
+pub use crate::source::{MinRecords, PartitionReader, ReadMode, ReadRequest, Source, SourceProvider};

@@ -2,6 +2,7 @@
 //!
 //! `policy.rs` says what differs between triggers; `coordinator.rs` decides, `driver.rs` does, `task.rs` is one pipeline.
 
+mod admission;
 mod bounds;
 mod coordinator;
 mod driver;
@@ -24,6 +25,7 @@ use tokio::sync::mpsc;
 
 use self::driver::{Carried, Driver, Outcome};
 use self::open::OpenQuery;
+pub(crate) use self::open::check_sources;
 use self::retry::while_transient;
 pub(crate) use self::runtime::{EngineRuntime, Executors};
 use crate::checkpoint::Checkpoint;

@@ -185,6 +185,7 @@ impl DataStreamWriter {
             .as_deref()
             .ok_or_else(|| Error::usage("the query has no sink; say write_stream().format(\"kafka\")"))?;
         let planned = PlannedQuery::new(&self.state, self.plan.clone()).await?;
+        engine::check_sources(&planned, self.trigger)?;
         if format.eq_ignore_ascii_case(MEMORY) {
             return Ok((core, planned, None));
         }

@@ -12,6 +12,8 @@ mod continuous;
 mod crash;
 mod kafka_records;
 mod latency;
+mod memory_source;
 mod micro_batch;
+mod rate;
 mod rooms;
 mod sql_support;

@@ -16,7 +16,7 @@ use async_trait::async_trait;
 
 use self::options::{KafkaSourceOptions, Starting};
 use self::reader::KafkaReader;
-use super::{PartitionReader, ReadRequest, Source, SourceProvider};
+use super::{MinRecords, PartitionReader, ReadRequest, Source, SourceProvider};
 use crate::epoch::{Partition, SourceOffsets};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kafka::consumer::PartitionedConsumer;
@@ -220,6 +220,10 @@ impl Source for KafkaSource {
 
     fn max_records_per_batch(&self) -> Option<u64> {
         self.options.max_records_per_batch
+    }
+
+    fn min_records_per_batch(&self) -> Option<MinRecords> {
+        self.options.min_records_per_batch
     }
 
     async fn open(&self, request: ReadRequest) -> Result<Vec<Box<dyn PartitionReader>>> {

@@ -11,10 +11,7 @@ use crate::epoch::{Offset, Partition};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kafka::consumer::{Messages, PartitionQueue};
 use crate::kafka::kind_of;
-use crate::source::PartitionReader;
-
-/// Rows of a batch at most: enough for the operators to run at full speed, small beside the caches.
-const MAX_ROWS: usize = 4096;
+use crate::source::{MAX_BATCH_ROWS, PartitionReader};
 
 pub(super) struct KafkaReader {
     /// Read from the queue, but at or beyond the end of the batch they were read for. Before the queue, whose client must
@@ -101,7 +98,7 @@ impl PartitionReader for KafkaReader {
         while self.position < end {
             let mut messages = std::mem::take(&mut self.ahead);
             if messages.is_empty() {
-                self.queue.read(cx, &mut messages, MAX_ROWS);
+                self.queue.read(cx, &mut messages, MAX_BATCH_ROWS);
                 if messages.is_empty() {
                     return Poll::Pending;
                 }
