@@ -31,6 +31,17 @@ pub(crate) fn are_others(read: &Cut, latest: &Cut) -> bool {
     })
 }
 
+/// `ends`, but none beyond `latest`: a topic that was made anew may be shorter than what was planned, which would then
+/// never be reached.
+pub(crate) fn clamp(ends: &Cut, latest: &Cut) -> Cut {
+    let clamp_source = |(ends, latest): (&SourceOffsets, &SourceOffsets)| {
+        let reachable =
+            |(p, end): (&Partition, &Offset)| (p.clone(), latest.get(p).map_or(*end, |l| *l.min(end)));
+        ends.iter().map(reachable).collect()
+    };
+    ends.iter().zip(latest).map(clamp_source).collect()
+}
+
 /// How many offsets there are from `start` to `latest`.
 pub(crate) fn backlog(start: &SourceOffsets, latest: &SourceOffsets) -> u64 {
     start.iter().map(|(partition, from)| end_of(latest, partition, *from).abs_diff(*from)).sum()

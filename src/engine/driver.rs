@@ -13,9 +13,9 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use super::QuerySpec;
 use super::admission::Admission;
-use super::bounds::{are_others, backlog, plan_end};
+use super::bounds::{are_others, backlog, clamp, plan_end};
 use super::coordinator::{Coordinator, Effect, Event};
-use super::open::OpenQuery;
+use super::open::{OpenQuery, latest};
 use super::policy::{Bounds, Policy, Step, Until, policy};
 use super::report::EpochReports;
 use super::retry::while_transient;
@@ -365,14 +365,12 @@ impl<'a> Driver<'a> {
 
     fn plan(&mut self) {
         self.reports.restart_clock();
-        if let Some(latest) = self.carried.available.clone() {
-            self.spawn(async move { Ok(Done::Planned { latest }) });
-            return;
-        }
-        let sources = self.sources.clone();
+        let (sources, available) = (self.sources.clone(), self.carried.available.clone());
         self.spawn(async move {
             let latest = while_transient("asking the sources for their ends", || latest(&sources)).await?;
-            Ok(Done::Planned { latest })
+            Ok(Done::Planned {
+                latest: available.map_or_else(|| latest.clone(), |ends| clamp(&ends, &latest)),
+            })
         });
     }
 
@@ -473,10 +471,6 @@ impl<'a> Driver<'a> {
     fn is_continuous(&self) -> bool {
         matches!(self.spec.trigger, Trigger::Continuous(_))
     }
-}
-
-async fn latest(sources: &[Arc<dyn Source>]) -> Result<Cut> {
-    futures::future::try_join_all(sources.iter().map(|source| source.latest_offsets())).await
 }
 
 async fn until(deadline: Option<Instant>) {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::QuerySpec;
+use super::bounds::clamp;
 use crate::checkpoint::{
     OffsetEntry, OffsetMetadata, Recovery, Restart, decide, decode_initial, encode_initial, encode_own_start,
 };
@@ -93,8 +94,8 @@ impl Place {
                     Some(entry) => resumed(&entry, sources).await?,
                     None => initial_offsets(spec, sources).await?,
                 };
-                let mut ends = decoded(&end, sources)?;
-                clamp_to_what_is_there(&mut ends, sources).await?;
+                // (Without failOnDataLoss=false a topic that was made anew has ended the query before this.)
+                let ends = clamp(&decoded(&end, sources)?, &latest(sources).await?);
                 tracing::info!(
                     "epoch {epoch} was planned and not committed; running it again with the same bounds"
                 );
@@ -111,16 +112,9 @@ fn within(start: &SourceOffsets, end: &SourceOffsets) -> SourceOffsets {
     start.iter().map(|(partition, from)| (partition.clone(), end_of(partition, *from))).collect()
 }
 
-/// A topic that was made anew may be shorter than the planned end, which would then never be reached. (Without
-/// `failOnDataLoss=false` the query has ended before this.)
-async fn clamp_to_what_is_there(ends: &mut Cut, sources: &[Arc<dyn Source>]) -> Result<()> {
-    for (source, ends) in sources.iter().zip(ends) {
-        let latest = source.latest_offsets().await?;
-        for (partition, end) in ends.iter_mut() {
-            *end = latest.get(partition).copied().map_or(*end, |latest| latest.min(*end));
-        }
-    }
-    Ok(())
+/// The ends of all sources as of now.
+pub(super) async fn latest(sources: &[Arc<dyn Source>]) -> Result<Cut> {
+    futures::future::try_join_all(sources.iter().map(|source| source.latest_offsets())).await
 }
 
 async fn resumed(entry: &OffsetEntry, sources: &[Arc<dyn Source>]) -> Result<Cut> {

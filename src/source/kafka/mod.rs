@@ -20,7 +20,7 @@ use super::{MinRecords, PartitionReader, ReadRequest, Source, SourceProvider};
 use crate::epoch::{Partition, SourceOffsets};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kafka::consumer::PartitionedConsumer;
-use crate::kafka::lookup::{LookUp, Point};
+use crate::kafka::lookup::{LookUp, Partitions, Point};
 use crate::options::Options;
 
 /// Makes Kafka sources.
@@ -67,8 +67,33 @@ impl KafkaSource {
         Ok(look_up)
     }
 
-    async fn partitions(&self) -> Result<BTreeSet<Partition>> {
+    async fn partitions(&self) -> Result<Partitions> {
         self.look_up()?.partitions(self.options.subscription.clone()).await
+    }
+
+    /// Partitions with their first and their next offsets, and what of `committed` is lost. What brokers tell while a
+    /// leader moves may look like a loss, so that is asked again.
+    async fn present(
+        &self,
+        committed: &SourceOffsets,
+    ) -> Result<(SourceOffsets, SourceOffsets, Vec<String>)> {
+        let look_up = self.look_up()?;
+        let mut retries_left = self.options.patience.retries;
+        loop {
+            let Partitions { there, missing } = self.partitions().await?;
+            let is_new = |topic| committed.keys().all(|partition| partition.topic != topic);
+            if let Some((_, error)) = missing.into_iter().find(|(topic, _)| is_new(Arc::clone(topic))) {
+                return Err(error);
+            }
+            let earliest = look_up.ends(there.iter().cloned(), Point::Earliest).await?;
+            let latest = look_up.ends(there, Point::Latest).await?;
+            let losses = losses(committed, &earliest, &latest);
+            if losses.is_empty() || retries_left == 0 {
+                return Ok((earliest, latest, losses));
+            }
+            retries_left -= 1;
+            tokio::time::sleep(self.options.patience.retry_after).await;
+        }
     }
 
     async fn at_times(&self, times: SourceOffsets) -> Result<SourceOffsets> {
@@ -108,6 +133,28 @@ impl KafkaSource {
         offsets.extend(look_up.ends(at(-2), Point::Earliest).await?);
         Ok(offsets)
     }
+}
+
+/// What the checkpoint needs and is not there any more, in words.
+fn losses(committed: &SourceOffsets, earliest: &SourceOffsets, latest: &SourceOffsets) -> Vec<String> {
+    let mut losses = Vec::new();
+    for (partition, offset) in committed {
+        match earliest.get(partition) {
+            None => losses.push(format!("partition {partition} is gone")),
+            Some(first) if offset < first => {
+                losses.push(format!("{partition} begins at {first}, the checkpoint stands at {offset}"));
+            }
+            _ => {}
+        }
+        if let Some(end) = latest.get(partition).filter(|end| *end < offset) {
+            losses.push(format!("{partition} ends at {end}, the checkpoint stands at {offset}"));
+        }
+    }
+    for (partition, first) in earliest.iter().filter(|(p, first)| **first > 0 && !committed.contains_key(*p))
+    {
+        losses.push(format!("the new partition {partition} begins at {first}"));
+    }
+    losses
 }
 
 fn check_all_named(option: &str, given: &SourceOffsets, partitions: &BTreeSet<Partition>) -> Result<()> {
@@ -152,7 +199,10 @@ impl Source for KafkaSource {
     }
 
     async fn initial_offsets(&self) -> Result<SourceOffsets> {
-        let partitions = self.partitions().await?;
+        let Partitions { there: partitions, missing } = self.partitions().await?;
+        if let Some((_, error)) = missing.into_iter().next() {
+            return Err(error);
+        }
         let look_up = self.look_up()?;
         match &self.options.starting {
             Starting::Earliest => look_up.ends(partitions, Point::Earliest).await,
@@ -172,33 +222,13 @@ impl Source for KafkaSource {
     }
 
     async fn latest_offsets(&self) -> Result<SourceOffsets> {
-        let partitions = self.partitions().await?;
+        // What is gone is for `resume_offsets` to judge.
+        let partitions = self.partitions().await?.there;
         self.look_up()?.ends(partitions, Point::Latest).await
     }
 
     async fn resume_offsets(&self, committed: &SourceOffsets) -> Result<SourceOffsets> {
-        let partitions = self.partitions().await?;
-        let look_up = self.look_up()?;
-        let earliest = look_up.ends(partitions.iter().cloned(), Point::Earliest).await?;
-        let latest = look_up.ends(partitions, Point::Latest).await?;
-        let mut losses = Vec::new();
-        for (partition, offset) in committed {
-            match earliest.get(partition) {
-                None => losses.push(format!("partition {partition} is gone")),
-                Some(first) if offset < first => {
-                    losses.push(format!("{partition} begins at {first}, the checkpoint stands at {offset}"));
-                }
-                _ => {}
-            }
-            if let Some(end) = latest.get(partition).filter(|end| *end < offset) {
-                losses.push(format!("{partition} ends at {end}, the checkpoint stands at {offset}"));
-            }
-        }
-        for (partition, first) in
-            earliest.iter().filter(|(p, first)| **first > 0 && !committed.contains_key(*p))
-        {
-            losses.push(format!("the new partition {partition} begins at {first}"));
-        }
+        let (earliest, latest, losses) = self.present(committed).await?;
         if !losses.is_empty() {
             let losses = losses.join("; ");
             if self.options.fail_on_data_loss {

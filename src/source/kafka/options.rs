@@ -1,5 +1,6 @@
 //! The Kafka source's options, parsed once into a value without contradictions.
 
+use std::fmt;
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
@@ -26,7 +27,7 @@ pub(super) enum Starting {
     Times(SourceOffsets),
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct KafkaSourceOptions {
     pub(super) subscription: Subscription,
     /// As written, for the description.
@@ -40,6 +41,13 @@ pub(super) struct KafkaSourceOptions {
     pub(super) include_headers: bool,
     pub(super) patience: Patience,
     pub(super) client: ClientConfig,
+}
+
+/// Without the client's settings, some of which are secrets.
+impl fmt::Debug for KafkaSourceOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("KafkaSourceOptions").field(&self.subscribed).finish()
+    }
 }
 
 impl KafkaSourceOptions {

@@ -1,5 +1,6 @@
 //! What the tests share.
 
+pub(crate) mod copy;
 pub(crate) mod engine;
 pub(crate) mod gated_store;
 pub(crate) mod kafka;
