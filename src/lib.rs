@@ -31,7 +31,8 @@ pub use crate::error::{Error, ErrorKind, Result};
 pub use crate::kafka::mock::EmbeddedBroker;
 pub use crate::options::{Options, parse_duration};
 pub use crate::query::{
-    SinkProgress, SourceProgress, StreamingQuery, StreamingQueryProgress, StreamingQueryStatus, Trigger,
+    RestartPolicy, SinkProgress, SourceProgress, StreamingQuery, StreamingQueryProgress,
+    StreamingQueryStatus, Trigger,
 };
 pub use crate::session::{DataStreamReader, DataStreamWriter, StreamDataFrame, StreamSession};
 pub use crate::sink::{CommitMessage, Sink, SinkProvider, SinkWriter};

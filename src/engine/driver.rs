@@ -42,7 +42,7 @@ pub(super) enum Outcome {
     PartitionsChanged,
 }
 
-/// What outlives a driver, when the query is opened anew with other partitions.
+/// What outlives a driver, when the query is opened anew.
 #[derive(Default)]
 pub(super) struct Carried {
     /// Ends of the sources when an available-now query started.
@@ -148,6 +148,11 @@ impl<'a> Driver<'a> {
             is_changing: false,
             outcome: None,
         })
+    }
+
+    /// Whether the user has asked for the end.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stop_deadline.is_some()
     }
 
     /// For the driver that takes over.

@@ -15,7 +15,7 @@ use crate::engine::{self, QuerySpec};
 use crate::error::{Error, Result};
 use crate::options::Options;
 use crate::plan::PlannedQuery;
-use crate::query::{StreamingQuery, Trigger};
+use crate::query::{RestartPolicy, StreamingQuery, Trigger};
 use crate::sink::Sink;
 use crate::sink::memory::{MemorySink, MemoryTable};
 
@@ -45,6 +45,7 @@ pub struct DataStreamWriter {
     store_options: Vec<(String, String)>,
     checkpoint: Option<Checkpoint>,
     trigger: Trigger,
+    restart: RestartPolicy,
     name: Option<String>,
 }
 
@@ -72,6 +73,7 @@ impl DataStreamWriter {
             store_options,
             checkpoint: None,
             trigger: Trigger::default(),
+            restart: RestartPolicy::default(),
             name,
         }
     }
@@ -111,6 +113,12 @@ impl DataStreamWriter {
     /// When the query makes progress; without it batch after batch, as in Spark.
     pub fn trigger(mut self, trigger: Trigger) -> Self {
         self.trigger = trigger;
+        self
+    }
+
+    /// Whether the query goes on by itself after a failure; without it 10 times in 10 minutes.
+    pub fn restart(mut self, policy: RestartPolicy) -> Self {
+        self.restart = policy;
         self
     }
 
@@ -162,6 +170,7 @@ impl DataStreamWriter {
             context: self.state.task_ctx(),
             sink,
             trigger: self.trigger,
+            restart: self.restart,
             checkpoint: Arc::new(checkpoint),
             executors: core.runtime.executors(),
         };

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use epochflow::checkpoint::RewindTo;
-use epochflow::{EpochId, ErrorKind, Result, Trigger};
+use epochflow::{EpochId, ErrorKind, RestartPolicy, Result, Trigger};
 use tracing_subscriber::EnvFilter;
 
 /// SQL over Kafka, about a millisecond from record in to record out.
@@ -139,6 +139,9 @@ struct RunArgs {
     /// What the sink promises.
     #[arg(long, value_enum, default_value_t = Delivery::AtLeastOnce)]
     delivery: Delivery,
+    /// never, on-failure, or on-failure:MAX/WINDOW: what to do when the query fails in a way that another attempt may mend.
+    #[arg(long, default_value = "on-failure:10/10m", value_parser = restart_policy)]
+    restart: RestartPolicy,
     #[command(flatten)]
     store: StoreArgs,
 }
@@ -164,6 +167,10 @@ enum Delivery {
 }
 
 fn trigger(text: &str) -> Result<Trigger> {
+    text.parse()
+}
+
+fn restart_policy(text: &str) -> Result<RestartPolicy> {
     text.parse()
 }
 

@@ -19,7 +19,8 @@ pub(super) async fn run(args: RunArgs) -> Result<()> {
     let mut writer = read(&session, &args.pipeline)
         .await?
         .option("checkpointLocation", &args.checkpoint)
-        .trigger(args.trigger);
+        .trigger(args.trigger)
+        .restart(args.restart);
     for (name, value) in args.store.options {
         writer = writer.store_option(name, value);
     }
