@@ -124,15 +124,13 @@ impl LookUp {
             let answer = this
                 .in_use
                 .ask(this.patience.request, |wait| this.consumer.offsets_for_times(list.clone(), wait))
-                .map_err(|e| this.unanswered("offsets", e))?;
+                .map_err(|e| this.no_offset("offsets", e))?;
             let mut offsets = Vec::with_capacity(points.len());
             for (partition, _) in &points {
                 let element = answer.find_partition(&partition.topic, partition.number).ok_or_else(|| {
                     Error::new(ErrorKind::Transient, format!("no broker told the offset of {partition}"))
                 })?;
-                element
-                    .error()
-                    .map_err(|e| kafka_error(&format!("cannot look up the offset of {partition}"), e))?;
+                element.error().map_err(|e| this.no_offset(&format!("the offset of {partition}"), e))?;
                 offsets.push((partition.clone(), element.offset().to_raw().filter(|offset| *offset >= 0)));
             }
             Ok(offsets)
@@ -247,6 +245,20 @@ impl LookUp {
                 self.brokers
             ),
         )
+    }
+
+    /// A partition that is unknown was there a moment before: whoever asks again learns what there is now.
+    fn no_offset(&self, what: &str, error: KafkaError) -> Error {
+        match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownPartition) => {
+                Error::new(
+                    ErrorKind::Transient,
+                    format!("a partition went while its broker was asked for {what}"),
+                )
+                .with_source(error)
+            }
+            _ => self.unanswered(what, error),
+        }
     }
 
     fn unanswered(&self, what: &str, error: KafkaError) -> Error {

@@ -104,7 +104,11 @@ async fn a_topic_that_is_made_anew_under_a_running_query() {
             create(&topic, 1).await;
             Sender::new(&brokers()).send_all(&topic, ["new"]);
             if may_lose {
-                eventually("the new topic is read", async || copy.sink.has("new").then_some(())).await;
+                eventually("the new topic is read", async || {
+                    assert!(query.is_active(), "{trigger}: {:?}", query.exception());
+                    copy.sink.has("new").then_some(())
+                })
+                .await;
                 in_time("the stop", query.stop()).await.unwrap();
                 assert_eq!(copy.written(), ["a", "b", "c", "new"], "{trigger}");
             } else {
@@ -138,8 +142,11 @@ async fn a_topic_that_goes_under_a_running_query() {
             delete(&goes).await;
             if may_lose {
                 sender.send_all(&stays, ["c"]);
-                eventually("the other topic is read on", async || copy.sink.has("c").then_some(())).await;
-                assert!(query.is_active());
+                eventually("the other topic is read on", async || {
+                    assert!(query.is_active(), "{trigger}: {:?}", query.exception());
+                    copy.sink.has("c").then_some(())
+                })
+                .await;
                 in_time("the stop", query.stop()).await.unwrap();
             } else {
                 let error = in_time("the end", query.await_termination()).await.unwrap_err();

@@ -10,9 +10,11 @@ mod reader;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
+use parking_lot::Mutex;
 
 use self::options::{KafkaSourceOptions, Starting};
 use self::reader::KafkaReader;
@@ -41,8 +43,13 @@ struct KafkaSource {
     options: KafkaSourceOptions,
     schema: SchemaRef,
     /// Made at the first question: a plan can be explained without a broker.
-    look_up: parking_lot::Mutex<Option<LookUp>>,
+    look_up: Mutex<Option<LookUp>>,
+    /// The partitions as of a short time ago: an idle query asks for its ends a hundred times a second.
+    known: Mutex<Option<(Instant, BTreeSet<Partition>)>>,
 }
+
+/// How long [`KafkaSource::latest_offsets`] takes partitions for known.
+const KNOWN_FOR: Duration = Duration::from_secs(1);
 
 impl std::fmt::Debug for KafkaSource {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -54,7 +61,7 @@ impl KafkaSource {
     fn new(options: &Options) -> Result<Self> {
         let options = KafkaSourceOptions::parse(options)?;
         let schema = decode::schema(options.include_headers);
-        Ok(Self { options, schema, look_up: parking_lot::Mutex::new(None) })
+        Ok(Self { options, schema, look_up: Mutex::default(), known: Mutex::default() })
     }
 
     fn look_up(&self) -> Result<LookUp> {
@@ -68,7 +75,9 @@ impl KafkaSource {
     }
 
     async fn partitions(&self) -> Result<Partitions> {
-        self.look_up()?.partitions(self.options.subscription.clone()).await
+        let found = self.look_up()?.partitions(self.options.subscription.clone()).await?;
+        *self.known.lock() = Some((Instant::now(), found.there.clone()));
+        Ok(found)
     }
 
     /// Partitions with their first and their next offsets, and what of `committed` is lost. What brokers tell while a
@@ -222,9 +231,17 @@ impl Source for KafkaSource {
     }
 
     async fn latest_offsets(&self) -> Result<SourceOffsets> {
-        // What is gone is for `resume_offsets` to judge.
-        let partitions = self.partitions().await?.there;
-        self.look_up()?.ends(partitions, Point::Latest).await
+        let known = self.known.lock().clone().filter(|(since, _)| since.elapsed() < KNOWN_FOR);
+        let partitions = match known {
+            Some((_, partitions)) => partitions,
+            // What is gone is for `resume_offsets` to judge.
+            None => self.partitions().await?.there,
+        };
+        let ends = self.look_up()?.ends(partitions, Point::Latest).await;
+        if ends.is_err() {
+            *self.known.lock() = None;
+        }
+        ends
     }
 
     async fn resume_offsets(&self, committed: &SourceOffsets) -> Result<SourceOffsets> {
