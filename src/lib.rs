@@ -25,6 +25,7 @@ mod query;
 mod session;
 mod sink;
 mod source;
+pub mod testing;
 
 pub use crate::epoch::{EpochId, Offset, Partition, SourceOffsets};
 pub use crate::error::{Error, ErrorKind, Result};
@@ -36,5 +37,6 @@ pub use crate::query::{
 };
 pub use crate::session::{DataStreamReader, DataStreamWriter, StreamDataFrame, StreamSession};
 pub use crate::sink::{CommitMessage, Sink, SinkProvider, SinkWriter};
+pub use crate::source::kafka::KafkaSourceProvider;
 pub use crate::source::memory::MemoryStream;
 pub use crate::source::{MinRecords, PartitionReader, ReadMode, ReadRequest, Source, SourceProvider};

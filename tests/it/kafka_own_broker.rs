@@ -21,7 +21,7 @@ fn jaas(module: &str, password: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn logins_over_tls_in_the_words_of_the_java_client() {
-    let broker = OwnBroker::start(&["--sasl", CREATE_TOPICS]);
+    let broker = OwnBroker::start(CREATE_TOPICS, &["--sasl"]);
     Sender::new(&broker.address("bootstrap")).send_all("in", ["a", "b"]);
     let (secured, ca) = (broker.address("bootstrap-sasl"), broker.file("ca.pem"));
     let (scram, plain) = (jaas("scram.ScramLoginModule", PASSWORD), jaas("plain.PlainLoginModule", PASSWORD));
@@ -117,7 +117,7 @@ async fn secrets_show_nowhere() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_quiet_source_outlives_the_connections_that_its_broker_closes() {
-    let broker = OwnBroker::start(&[CREATE_TOPICS, "connections.max.idle.ms=1000"]);
+    let broker = OwnBroker::start(&format!("{CREATE_TOPICS}\nconnections.max.idle.ms=1000"), &[]);
     let address = broker.address("bootstrap");
     Sender::new(&address).send_all("in", ["a"]);
     for trigger in
@@ -137,7 +137,7 @@ async fn a_quiet_source_outlives_the_connections_that_its_broker_closes() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_compacted_topic_is_read_to_its_end() {
-    let broker = OwnBroker::start(&["log.cleaner.backoff.ms=100"]);
+    let broker = OwnBroker::start("log.cleaner.backoff.ms=100", &[]);
     let address = broker.address("bootstrap");
     let admin: AdminClient<DefaultClientContext> =
         ClientConfig::new().set("bootstrap.servers", &address).create().unwrap();

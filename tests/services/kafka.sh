@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # A real one-node Kafka broker, without a container engine.
-#   kafka.sh start DIR [--sasl] [PROPERTY=VALUE ...]
-#                        start it with its data in DIR; prints its address, which DIR/bootstrap also holds.
-#                        --sasl: also listens with SASL_SSL at the address in DIR/bootstrap-sasl, for the user alice with the
-#                        password alice-secret by SCRAM-SHA-512 or PLAIN; DIR/ca.pem is its certificate, DIR/ca.jks the
-#                        same as a Java trust store with the password changeit.
-#                        PROPERTY=VALUE: settings of the broker beyond these.
+#   kafka.sh start DIR [PROPERTIES] [--sasl]
+#                        start it with its data in DIR; prints its address, which DIR/bootstrap also holds
 #   kafka.sh stop DIR    stop it; fine if it does not run
+# A broker that is started again in its DIR has its old address. PROPERTIES is a file of settings that win over the
+# ones here; @PORT@ and @CONTROLLER@ in it stand for the ports.
+# --sasl: it also listens with SASL_SSL at the address in DIR/bootstrap-sasl, for the user alice with the password
+# alice-secret by SCRAM-SHA-512 or PLAIN. DIR/ca.pem is its certificate, DIR/ca.jks the same as a Java trust store with
+# the password changeit.
 # The jars are fetched once, into EPOCHFLOW_CACHE (default: target/services of this repository).
 set -euo pipefail
 
@@ -124,19 +125,23 @@ start() {
   fetch
 
   local port controller sasl
-  port=$(free_port)
-  controller=$(free_port)
-  sasl=$(free_port)
-  while [[ $controller == "$port" ]]; do controller=$(free_port); done
-  while [[ $sasl == "$port" || $sasl == "$controller" ]]; do sasl=$(free_port); done
+  if [[ -f $dir/ports ]]; then
+    read -r port controller sasl <"$dir/ports"
+  else
+    port=$(free_port)
+    controller=$(free_port)
+    sasl=$(free_port)
+    while [[ $controller == "$port" ]]; do controller=$(free_port); done
+    while [[ $sasl == "$port" || $sasl == "$controller" ]]; do sasl=$(free_port); done
+    echo "$port $controller $sasl" >"$dir/ports"
+  fi
   configure "$port" "$controller"
   local format=()
-  if [[ ${1:-} == --sasl ]]; then
-    shift
+  if [[ ${*: -1} == --sasl ]]; then
     configure_sasl "$sasl"
     format=(--add-scram 'SCRAM-SHA-512=[name=alice,password=alice-secret]')
   fi
-  [[ $# -eq 0 ]] || printf '%s\n' "$@" >>"$dir/server.properties"
+  [[ ! -f ${1:-} ]] || sed -e "s/@PORT@/$port/g" -e "s/@CONTROLLER@/$controller/g" "$1" >>"$dir/server.properties"
   local java=(java -Xms256m -Xmx512m -Dorg.slf4j.simpleLogger.defaultLogLevel=warn -cp "$libs/*")
   # The cluster's name never leaves this machine, so any 16 bytes in base64 will do.
   "${java[@]}" kafka.tools.StorageTool format --ignore-formatted -t ZXBvY2hmbG93LXRlc3RzMQ "${format[@]}" \
@@ -176,7 +181,7 @@ stop() {
   stop_broker
 }
 
-command=${1:-}
-[[ $# -ge 2 && $command == start || $# -eq 2 && $command == stop ]] ||
-  fail "usage: kafka.sh start DIR [--sasl] [PROPERTY=VALUE ...] | kafka.sh stop DIR"
-"$@"
+case ${1:-}:$# in
+  start:[234] | stop:2) "$@" ;;
+  *) fail "usage: kafka.sh start DIR [PROPERTIES] [--sasl] | kafka.sh stop DIR" ;;
+esac

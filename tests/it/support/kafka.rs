@@ -238,10 +238,12 @@ pub(crate) struct OwnBroker {
 }
 
 impl OwnBroker {
-    /// Starts one; `arguments` are those of `tests/services/kafka.sh start DIR`.
-    pub(crate) fn start(arguments: &[&str]) -> Self {
+    /// Starts one with these lines of settings beside `tests/services/kafka.sh`'s, and with its arguments.
+    pub(crate) fn start(settings: &str, arguments: &[&str]) -> Self {
         let broker = Self { folder: tempfile::tempdir().unwrap() };
-        let started = broker.script("start").args(arguments).output().unwrap();
+        let file = broker.file("settings");
+        std::fs::write(&file, settings).unwrap();
+        let started = broker.script("start").arg(file).args(arguments).output().unwrap();
         assert!(started.status.success(), "{}", String::from_utf8_lossy(&started.stderr));
         broker
     }
