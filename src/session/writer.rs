@@ -216,6 +216,7 @@ impl DataStreamWriter {
             Provenance::None => PlannedQuery::new(&self.state, self.plan.clone()).await?,
             Provenance::Headers => PlannedQuery::with_origins(&self.state, self.plan.clone()).await?,
         };
+        engine::check_sources(&planned, self.trigger)?;
         if format.eq_ignore_ascii_case(MEMORY) {
             return Ok((core, planned, None));
         }
