@@ -134,7 +134,6 @@ impl QueryShared {
     }
 
     /// The query has failed and will go on from its last commit.
-    #[allow(dead_code, reason = "for restarts that the engine decides on by itself")]
     pub(crate) fn restarting(&self, cause: &Error) {
         self.set_status(format!("Restarting after: {cause}"), false, false);
         let restarts = {
@@ -333,16 +332,17 @@ impl StreamingQuery {
     /// # Errors
     /// The query ended before.
     pub async fn process_all_available(&self) -> Result<()> {
-        let (answer, answered) = oneshot::channel();
-        let ended =
-            || Error::new(crate::ErrorKind::Usage, "the query has ended; start it again to process more");
-        if self.requests.send(Request::ProcessAllAvailable(answer)).await.is_err() {
-            return Err(self.exception().unwrap_or_else(ended));
-        }
-        match answered.await {
-            Ok(done) => done,
-            // The query ended in between: cleanly does not mean that everything was processed.
-            Err(_) => self.await_termination().await.and_then(|()| Err(ended())),
+        loop {
+            let (answer, answered) = oneshot::channel();
+            if self.requests.send(Request::ProcessAllAvailable(answer)).await.is_err() {
+                // Cleanly does not mean that everything was processed.
+                self.await_termination().await?;
+                return Err(Error::usage("the query has ended; start it again to process more"));
+            }
+            // Without an answer the query has ended or was restarted meanwhile; the next attempt tells.
+            if let Ok(done) = answered.await {
+                return done;
+            }
         }
     }
 }

@@ -1,11 +1,12 @@
-//! What a user holds of a running query: triggers, progress, status, events and the handle. Values and channel ends only,
-//! but for `hub.rs`, which gives each listener a thread.
+//! What a user holds of a running query: triggers, restart policy, progress, status, events and the handle. Values and
+//! channel ends only, but for `hub.rs`, which gives each listener a thread.
 
 mod handle;
 mod hub;
 mod json;
 mod listener;
 mod progress;
+mod restart;
 mod trigger;
 
 pub(crate) use self::handle::{QueryShared, Request};
@@ -16,4 +17,5 @@ pub use self::listener::{
     StreamingQueryListener,
 };
 pub use self::progress::{SinkProgress, SourceProgress, StreamingQueryProgress};
+pub use self::restart::RestartPolicy;
 pub use self::trigger::Trigger;
