@@ -28,6 +28,8 @@ use crate::testing::{Failure, Fault, FaultyStore, Operation};
 /// Commits that are kept: few, so that short schedules purge.
 const RETAINED: u64 = 2;
 const SLOTS: usize = 2;
+/// Far beyond what a life takes; only a standstill gets there.
+const MOST_STEPS: usize = 10_000;
 const TRIGGERS: [Trigger; 3] = [
     Trigger::Continuous(Duration::from_secs(1)),
     Trigger::ProcessingTime(Duration::ZERO),
@@ -352,7 +354,10 @@ impl<C: Choose> Process<C> {
 
     /// Goes on until epoch `goal` is committed, or the query has ended.
     fn run(&mut self, goal: EpochId) -> Result<(), Crash> {
+        let mut steps = 0;
         while !self.is_ended && self.world.lock().committed < Some(goal) {
+            steps += 1;
+            self.world.lock().check(steps < MOST_STEPS, "no epoch is committed any more");
             self.world.lock().latest.iter_mut().for_each(|latest| *latest += 1);
             if self.bounds == Bounds::AtTick {
                 self.flow();
