@@ -5,6 +5,7 @@
 
 mod checkpoint;
 mod demo;
+mod interrupts;
 mod progress;
 mod run;
 mod show;
@@ -206,20 +207,4 @@ fn main() -> ExitCode {
 fn fail(message: &str, status: u8) -> ExitCode {
     eprintln!("epochflow: {}", message.split_whitespace().collect::<Vec<_>>().join(" "));
     ExitCode::from(status)
-}
-
-/// Resolves at SIGINT or SIGTERM.
-async fn interrupted() {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
-            tokio::select! {
-                _ = tokio::signal::ctrl_c() => {}
-                _ = terminate.recv() => {}
-            }
-            return;
-        }
-    }
-    let _ = tokio::signal::ctrl_c().await;
 }
