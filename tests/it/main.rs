@@ -6,6 +6,7 @@ mod support;
 
 mod api;
 mod checkpoint_files;
+mod checkpoint_show;
 mod checkpoint_tools;
 mod cli;
 mod continuous;
@@ -29,4 +30,5 @@ mod restart;
 mod rooms;
 mod s3;
 mod sql_support;
+mod start_up;
 mod store_faults;
