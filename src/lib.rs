@@ -21,6 +21,7 @@ mod error;
 mod kafka;
 mod options;
 mod plan;
+mod provenance;
 mod query;
 mod session;
 mod sink;
@@ -31,12 +32,13 @@ pub use crate::epoch::{EpochId, Offset, Partition, SourceOffsets};
 pub use crate::error::{Error, ErrorKind, Result};
 pub use crate::kafka::mock::EmbeddedBroker;
 pub use crate::options::{Options, parse_duration};
+pub use crate::provenance::{LastOrigins, Origin, Provenance};
 pub use crate::query::{
     RestartPolicy, SinkProgress, SourceProgress, StreamingQuery, StreamingQueryProgress,
     StreamingQueryStatus, Trigger,
 };
 pub use crate::session::{DataStreamReader, DataStreamWriter, StreamDataFrame, StreamSession};
-pub use crate::sink::{CommitMessage, Sink, SinkProvider, SinkWriter};
+pub use crate::sink::{CommitMessage, Delivery, OwnedSource, Sink, SinkOwner, SinkProvider, SinkWriter};
 pub use crate::source::kafka::KafkaSourceProvider;
 pub use crate::source::memory::MemoryStream;
 pub use crate::source::{MinRecords, PartitionReader, ReadMode, ReadRequest, Source, SourceProvider};

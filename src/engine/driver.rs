@@ -17,6 +17,7 @@ use super::bounds::{are_others, backlog, clamp, plan_end};
 use super::coordinator::{Coordinator, Effect, Event};
 use super::open::{OpenQuery, latest};
 use super::policy::{Bounds, Policy, Step, Until, policy};
+use super::reconcile::rival_entry;
 use super::report::EpochReports;
 use super::retry::{until_written, while_transient};
 use super::slots::Slots;
@@ -110,7 +111,8 @@ impl<'a> Driver<'a> {
         shared: &'a Arc<QueryShared>,
         carried: Carried,
     ) -> Result<Self> {
-        let policy = Policy { max_uncommitted: spec.max_uncommitted, ..policy(spec.trigger) };
+        let policy =
+            Policy { max_uncommitted: spec.max_uncommitted, ..policy(spec.trigger, spec.sink.delivery()) };
         let is_open = policy.bounds == Bounds::AtTick;
         let (report, sealed) = mpsc::channel(open.pipelines.len().max(1) * 2);
         let mut slots = Slots::new(open.sources.len());
@@ -340,7 +342,7 @@ impl<'a> Driver<'a> {
                     last,
                 })?;
             }
-            Effect::CommitSink(epoch) => self.commit_sink(epoch),
+            Effect::CommitSink { epoch, ends } => self.commit_sink(epoch, &ends),
             Effect::LogOffsets { epoch, ends } => self.log_offsets(epoch, &ends),
             Effect::LogCommit(epoch) => self.log_commit(epoch),
             Effect::Pause => {
@@ -391,14 +393,15 @@ impl<'a> Driver<'a> {
         });
     }
 
-    fn commit_sink(&mut self, epoch: EpochId) {
+    fn commit_sink(&mut self, epoch: EpochId, ends: &[Offset]) {
         self.step_is_done(epoch, "addBatch");
         let mut messages = self.messages.remove(&epoch).unwrap_or_default();
         messages.sort_by_key(|(slot, _)| *slot);
         let messages = messages.into_iter().map(|(_, message)| message).collect();
         let sink = Arc::clone(&self.spec.sink);
+        let ends = self.slots.cut(ends);
         self.spawn(async move {
-            sink.commit(epoch, messages).await?;
+            sink.commit_at(epoch, &ends, messages).await?;
             Ok(Done::Event(Event::StepDone { epoch, step: Step::CommitSink }))
         });
     }
@@ -413,9 +416,11 @@ impl<'a> Driver<'a> {
             self.sources.iter().zip(&cut).map(|(source, offsets)| Some(source.encode_offsets(offsets)));
         let entry = OffsetEntry { metadata: Some(metadata), offsets: offsets.collect() };
         let (log, store_errors) = (Arc::clone(&self.spec.checkpoint), self.spec.store_errors);
+        let delivery = self.spec.sink.delivery();
         self.spawn(async move {
             let doing = format!("writing offsets/{epoch}");
-            until_written(&doing, store_errors, || log.put_offsets(epoch, &entry)).await?;
+            let written = until_written(&doing, store_errors, || log.put_offsets(epoch, &entry)).await;
+            written.map_err(|error| rival_entry(error, delivery))?;
             Ok(Done::Event(Event::StepDone { epoch, step: Step::LogOffsets }))
         });
     }

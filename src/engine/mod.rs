@@ -8,6 +8,7 @@ mod coordinator;
 mod driver;
 mod open;
 mod policy;
+mod reconcile;
 mod report;
 mod restart;
 mod retry;

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::QuerySpec;
 use super::bounds::clamp;
+use super::reconcile::reconciled;
 use crate::checkpoint::{
     OffsetEntry, OffsetMetadata, Recovery, Restart, decide, decode_initial, encode_initial, encode_own_start,
 };
@@ -75,7 +76,7 @@ impl Place {
     async fn find(spec: &QuerySpec, sources: &[Arc<dyn Source>], bounded: bool) -> Result<Self> {
         let log = &spec.checkpoint;
         let restart = if bounded { Restart::MicroBatch } else { Restart::Continuous };
-        let recovery = decide(&log.facts().await?, restart)?;
+        let recovery = decide(&reconciled(spec, sources).await?, restart)?;
         log.discard(recovery.discard()).await?;
         let next = recovery.first_epoch();
         recall_starts(spec, sources, matches!(recovery, Recovery::Fresh { .. })).await?;
@@ -125,7 +126,8 @@ async fn resumed(entry: &OffsetEntry, sources: &[Arc<dyn Source>]) -> Result<Cut
     Ok(cut)
 }
 
-fn decoded(entry: &OffsetEntry, sources: &[Arc<dyn Source>]) -> Result<Cut> {
+/// Where each source stands by `entry`.
+pub(super) fn decoded(entry: &OffsetEntry, sources: &[Arc<dyn Source>]) -> Result<Cut> {
     if entry.offsets.len() != sources.len() {
         return Err(Error::new(
             ErrorKind::Checkpoint,

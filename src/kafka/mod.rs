@@ -7,6 +7,7 @@ mod java;
 pub(crate) mod lookup;
 pub(crate) mod mock;
 pub(crate) mod producer;
+pub(crate) mod transactions;
 
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -36,7 +37,7 @@ pub(crate) fn kind_of(code: RDKafkaErrorCode) -> ErrorKind {
         Code::AutoOffsetReset | Code::OffsetOutOfRange => ErrorKind::DataLoss,
         Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch => ErrorKind::Fenced,
         Code::MessageSizeTooLarge | Code::InvalidMessage | Code::InvalidRecord => ErrorKind::Data,
-        Code::InvalidArgument => ErrorKind::Usage,
+        Code::InvalidArgument | Code::InvalidTransactionTimeout => ErrorKind::Usage,
         Code::Fatal | Code::OutOfOrderSequenceNumber | Code::UnknownProducerId => ErrorKind::Internal,
         _ => ErrorKind::Transient,
     }

@@ -10,15 +10,16 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::DataFrame;
 
 use super::SessionCore;
-use super::query_options::{CHECKPOINT_LOCATION, QueryOptions, of_sink};
+use super::query_options::{CHECKPOINT_LOCATION, DELIVERY, PROVENANCE, QueryOptions, of_sink};
 use crate::checkpoint::Checkpoint;
 use crate::engine::{self, QuerySpec};
 use crate::error::{Error, Result};
 use crate::options::Options;
 use crate::plan::PlannedQuery;
+use crate::provenance::Provenance;
 use crate::query::{RestartPolicy, StreamingQuery, Trigger};
-use crate::sink::Sink;
 use crate::sink::memory::{MemorySink, MemoryTable};
+use crate::sink::{Delivery, Sink};
 
 /// The memory sink puts a table into the session, which no other sink does: it is made here.
 pub(super) const MEMORY: &str = "memory";
@@ -118,6 +119,16 @@ impl DataStreamWriter {
         self
     }
 
+    /// What the sink promises, where it can promise more than at-least-once. The same as option `delivery`.
+    pub fn delivery(self, delivery: Delivery) -> Self {
+        self.option(DELIVERY, delivery)
+    }
+
+    /// Whether the sink writes with each row where it comes from. The same as option `provenance`.
+    pub fn provenance(self, provenance: Provenance) -> Self {
+        self.option(PROVENANCE, provenance)
+    }
+
     /// Whether the query goes on by itself after a failure; without it 10 times in 10 minutes.
     pub fn restart(mut self, policy: RestartPolicy) -> Self {
         self.restart = policy;
@@ -135,7 +146,7 @@ impl DataStreamWriter {
     /// # Errors
     /// The query asks for what no trigger supports, or the sink does not take its columns.
     pub async fn explain(self) -> Result<String> {
-        let (_, planned, sink) = self.plan().await?;
+        let (_, planned, sink) = self.plan(&QueryOptions::new(&self.options)?).await?;
         let sink = sink.map_or_else(|| MEMORY.to_owned(), |sink| sink.description());
         Ok(format!("sink {sink}, trigger {}\n\n{}", self.trigger, planned.explain()))
     }
@@ -147,8 +158,8 @@ impl DataStreamWriter {
     /// columns, a broker or topic is not there, the checkpoint is damaged or another query's, or data that it needs
     /// is gone.
     pub async fn start(mut self) -> Result<StreamingQuery> {
-        let QueryOptions { max_uncommitted, store_errors } = QueryOptions::new(&self.options)?;
-        let (core, planned, sink) = self.plan().await?;
+        let options = QueryOptions::new(&self.options)?;
+        let (core, planned, sink) = self.plan(&options).await?;
         let is_active = |name: &str| {
             let mut queries = core.queries.lock();
             queries.retain(StreamingQuery::is_active);
@@ -175,8 +186,8 @@ impl DataStreamWriter {
             trigger: self.trigger,
             restart: self.restart,
             checkpoint: Arc::new(checkpoint),
-            store_errors,
-            max_uncommitted,
+            store_errors: options.store_errors,
+            max_uncommitted: options.max_uncommitted,
             executors: core.runtime.executors(),
         };
         let query = engine::start(spec).await?.keeping(Arc::clone(&core.runtime) as _);
@@ -185,7 +196,10 @@ impl DataStreamWriter {
     }
 
     /// The session, the plan, and the sink unless it is the memory sink, which is made at the start.
-    async fn plan(&self) -> Result<(Arc<SessionCore>, PlannedQuery, Option<Arc<dyn Sink>>)> {
+    async fn plan(
+        &self,
+        options: &QueryOptions,
+    ) -> Result<(Arc<SessionCore>, PlannedQuery, Option<Arc<dyn Sink>>)> {
         let core = self.state.config().get_extension::<SessionCore>().ok_or_else(|| {
             Error::usage("the data frame is of another DataFusion session; make it with a StreamSession")
         })?;
@@ -198,12 +212,18 @@ impl DataStreamWriter {
             .format
             .as_deref()
             .ok_or_else(|| Error::usage("the query has no sink; say write_stream().format(\"kafka\")"))?;
-        let planned = PlannedQuery::new(&self.state, self.plan.clone()).await?;
+        let planned = match options.provenance {
+            Provenance::None => PlannedQuery::new(&self.state, self.plan.clone()).await?,
+            Provenance::Headers => PlannedQuery::with_origins(&self.state, self.plan.clone()).await?,
+        };
         engine::check_sources(&planned, self.trigger)?;
         if format.eq_ignore_ascii_case(MEMORY) {
             return Ok((core, planned, None));
         }
         let sink = core.sink(format)?.sink(&of_sink(&self.options), &planned.physical.schema())?;
+        if options.delivery == Delivery::ExactlyOnce && sink.delivery() != options.delivery {
+            return Err(Error::usage(format!("{} cannot deliver exactly-once", sink.description())));
+        }
         Ok((core, planned, Some(sink)))
     }
 
