@@ -2,7 +2,7 @@
 //!
 //! What really happened is kept in a [`World`] where no crash can reach it, and each write and deletion of the checkpoint
 //! is held against that: no committed offset is lost, ids are contiguous, no epoch commits before its predecessor, no
-//! record is skipped.
+//! record is skipped. Under exactly-once the sink's commits are held against each other, too: no record comes twice.
 
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -19,6 +19,7 @@ use rand::{Rng as _, SeedableRng as _};
 
 use super::coordinator::{Coordinator, Effect, Event};
 use super::policy::{Bounds, Step, policy};
+use super::reconcile::{Finding, compare};
 use crate::checkpoint::{Checkpoint, CheckpointStore, CommitEntry, OffsetEntry, Recovery, Restart, decide};
 use crate::epoch::{EpochId, Offset};
 use crate::error::Result;
@@ -134,6 +135,9 @@ struct World<C> {
     /// How often the sink was given each of them.
     written: Vec<Vec<u32>>,
     sink: BTreeSet<EpochId>,
+    /// How far the sink's committed epochs go.
+    sink_ends: Vec<Offset>,
+    delivery: Delivery,
     /// Ends of the last committed epoch, and the epoch.
     ends: Vec<Offset>,
     committed: Option<EpochId>,
@@ -143,14 +147,16 @@ struct World<C> {
 }
 
 impl<C: Choose> World<C> {
-    fn new(choose: C) -> Self {
+    fn new(choose: C, delivery: Delivery) -> Self {
         Self {
             choose,
+            delivery,
             files: Arc::new(InMemory::new()),
             is_dead: false,
             latest: vec![1; SLOTS],
             written: vec![Vec::new(); SLOTS],
             sink: BTreeSet::new(),
+            sink_ends: vec![0; SLOTS],
             ends: vec![0; SLOTS],
             committed: None,
             has_overlap: false,
@@ -221,6 +227,8 @@ impl<C: Choose> World<C> {
                 let is_purged = epoch.0 + RETAINED <= self.committed.map_or(0, |committed| committed.0 + 1);
                 let is_discarded = self.committed.is_none_or(|committed| epoch > committed);
                 self.check(is_purged || is_discarded, "the end of a committed epoch is lost");
+                let is_doubtful = self.delivery == Delivery::ExactlyOnce && self.sink.contains(&epoch);
+                self.check(is_purged || !is_doubtful, "the end of an epoch that the sink has is lost");
             }
             _ => {
                 let is_purged = self.committed.is_some_and(|committed| epoch < committed);
@@ -247,6 +255,16 @@ impl<C: Choose> World<C> {
         (self.committed, self.ends) = (Some(epoch), ends);
     }
 
+    /// The sink commits what was written from `start` to `ends`.
+    fn on_sink(&mut self, epoch: EpochId, start: &[Offset], ends: &[Offset]) {
+        self.check(epoch == self.next(), "the sink saw an epoch before its turn");
+        self.sink.insert(epoch);
+        if self.delivery == Delivery::ExactlyOnce {
+            self.check(start == self.sink_ends, "the sink has a record twice, or not at all");
+            self.sink_ends = ends.to_vec();
+        }
+    }
+
     fn write(&mut self, slot: usize, from: Offset, to: Offset) {
         self.check(from >= self.ends[slot] || from >= to, "a record was read again that is committed");
         let written = &mut self.written[slot];
@@ -271,7 +289,7 @@ fn entry_of(ends: &[Offset]) -> OffsetEntry {
 enum Work {
     Plan,
     Reach { epoch: EpochId, slot: usize, end: Offset },
-    CommitSink(EpochId),
+    CommitSink { epoch: EpochId, ends: Vec<Offset> },
     LogOffsets { epoch: EpochId, ends: Vec<Offset> },
     LogCommit(EpochId),
     Purge(EpochId),
@@ -286,6 +304,8 @@ struct Process<C> {
     work: Vec<Work>,
     /// Where each partition stands.
     positions: Vec<Offset>,
+    /// Where the sink's next commit starts.
+    uncommitted: Vec<Offset>,
     is_ended: bool,
 }
 
@@ -303,13 +323,23 @@ impl<C: Choose> Process<C> {
         let files = CheckpointStore::from_object_store(Arc::new(store), "q".into());
         let checkpoint = Checkpoint::from_store(files);
 
-        let policy = policy(trigger, Delivery::AtLeastOnce);
+        let delivery = world.lock().delivery;
+        let policy = policy(trigger, delivery);
         let restart = match policy.bounds {
             Bounds::AtTick => Restart::Continuous,
             Bounds::Planned => Restart::MicroBatch,
         };
-        let recovery = now(world, checkpoint.facts())?;
-        let recovery = decide(&recovery, restart);
+        let mut facts = now(world, checkpoint.facts())?;
+        if delivery == Delivery::ExactlyOnce {
+            let last = world.lock().sink.last().copied();
+            let finding = compare(&facts, last);
+            world.lock().check(finding.is_ok(), &format!("{finding:?}"));
+            if let Ok(Finding::SinkIsAhead(epoch)) = finding {
+                now(world, checkpoint.put_commit(epoch, &CommitEntry::default()))?;
+                facts = now(world, checkpoint.facts())?;
+            }
+        }
+        let recovery = decide(&facts, restart);
         world.lock().check(recovery.is_ok(), &format!("{recovery:?}"));
         let recovery = recovery.unwrap();
         let planned = {
@@ -341,7 +371,8 @@ impl<C: Choose> Process<C> {
             bounds: policy.bounds,
             coordinator: Coordinator::new(policy, start.clone(), first),
             work: Vec::new(),
-            positions: start,
+            positions: start.clone(),
+            uncommitted: start,
             is_ended: false,
         };
         if let Some(ends) = rerun {
@@ -401,7 +432,7 @@ impl<C: Choose> Process<C> {
                         self.bounds = Bounds::Planned;
                     }
                 }
-                Effect::CommitSink { epoch, .. } => self.work.push(Work::CommitSink(epoch)),
+                Effect::CommitSink { epoch, ends } => self.work.push(Work::CommitSink { epoch, ends }),
                 Effect::LogOffsets { epoch, ends } => self.work.push(Work::LogOffsets { epoch, ends }),
                 Effect::LogCommit(epoch) => self.work.push(Work::LogCommit(epoch)),
                 Effect::Committed { epoch, .. } => {
@@ -428,12 +459,10 @@ impl<C: Choose> Process<C> {
                 }
                 self.event(Event::PartitionDone { epoch, slot, end });
             }
-            Work::CommitSink(epoch) => {
+            Work::CommitSink { epoch, ends } => {
                 self.world.lock().trace.push(format!("commit {epoch} in the sink"));
-                let mut world = self.world.lock();
-                world.check(epoch == world.next(), "the sink saw an epoch before its turn");
-                world.sink.insert(epoch);
-                drop(world);
+                self.world.lock().on_sink(epoch, &self.uncommitted, &ends);
+                self.uncommitted = ends;
                 self.event(Event::StepDone { epoch, step: Step::CommitSink });
             }
             Work::LogOffsets { epoch, ends } => {
@@ -462,8 +491,8 @@ fn now<C: Choose, T>(world: &Mutex<World<C>>, work: impl Future<Output = Result<
 }
 
 /// Starts, stops and crashes until epoch `goal` is committed; how many starts that took, and what happened.
-fn live<C: Choose>(goal: EpochId, choose: C) -> (usize, World<C>) {
-    let world = Arc::new(Mutex::new(World::new(choose)));
+fn live<C: Choose>(goal: EpochId, choose: C, delivery: Delivery) -> (usize, World<C>) {
+    let world = Arc::new(Mutex::new(World::new(choose, delivery)));
     let mut starts = 0;
     while world.lock().committed < Some(goal) {
         starts += 1;
@@ -476,11 +505,16 @@ fn live<C: Choose>(goal: EpochId, choose: C) -> (usize, World<C>) {
 
 #[test]
 fn three_epochs_survive_every_crash_under_every_trigger() {
-    for (crashes, overlap) in [(2, false), (2, true)] {
+    // Under exactly-once an epoch ends only when the one before is committed, so none overlap.
+    for (crashes, overlap, delivery) in [
+        (2, false, Delivery::AtLeastOnce),
+        (2, true, Delivery::AtLeastOnce),
+        (2, false, Delivery::ExactlyOnce),
+    ] {
         let mut schedule = Exhaustive::new(crashes, overlap);
         let (mut schedules, mut overlapping) = (0, 0);
         loop {
-            let world = live(EpochId(2), schedule).1;
+            let world = live(EpochId(2), schedule, delivery).1;
             schedules += 1;
             overlapping += usize::from(world.has_overlap);
             schedule = world.choose;
@@ -489,7 +523,7 @@ fn three_epochs_survive_every_crash_under_every_trigger() {
             }
         }
         println!(
-            "{schedules} schedules with up to {crashes} crashes, {overlapping} of them with overlapping epochs"
+            "{delivery}: {schedules} schedules with up to {crashes} crashes, {overlapping} of them with overlapping epochs"
         );
         assert!(schedules > 1_000 && (overlapping > 0) == overlap);
     }
@@ -500,7 +534,8 @@ fn a_hundred_thousand_random_schedules_lose_nothing() {
     let threads = std::thread::available_parallelism().map_or(1, usize::from) as u64;
     let run = |first: u64| -> usize {
         let seeds = (first..100_000).step_by(usize::try_from(threads).unwrap());
-        seeds.map(|seed| live(EpochId(4), StdRng::seed_from_u64(seed)).0).sum()
+        let delivery = |seed| if seed % 2 == 0 { Delivery::AtLeastOnce } else { Delivery::ExactlyOnce };
+        seeds.map(|seed| live(EpochId(4), StdRng::seed_from_u64(seed), delivery(seed)).0).sum()
     };
     let starts: usize = std::thread::scope(|scope| {
         let workers: Vec<_> = (0..threads).map(|first| scope.spawn(move || run(first))).collect();
