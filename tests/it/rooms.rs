@@ -17,8 +17,8 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
 const COMMON: &[&str] = &["epoch", "error", "options"];
 /// Files that may name these, beside the rooms in the second part.
 const MAY_NAME: &[(&str, &[&str])] = &[
-    ("rdkafka::", &["kafka", "source/kafka", "sink/kafka", "bin/epochflow/demo.rs"]),
-    ("object_store::", &["checkpoint"]),
+    ("rdkafka::", &["kafka", "source/kafka", "sink/kafka", "bin/epochflow/demo.rs", "bin/epochflow/bench"]),
+    ("object_store::", &["checkpoint", "bin/epochflow/bench/library.rs"]),
 ];
 
 fn sources() -> Vec<(PathBuf, String)> {

@@ -5,7 +5,7 @@ use std::path::Path;
 use epochflow::{DataStreamWriter, Error, ErrorKind, Result, StreamSession, Trigger};
 
 use super::progress::ProgressPrinter;
-use super::{Delivery, RunArgs, interrupted};
+use super::{Delivery, ProgressMode, RunArgs, interrupted};
 
 /// Runs a pipeline until it ends, fails, or is told to stop.
 pub(super) async fn run(args: RunArgs) -> Result<()> {
@@ -26,12 +26,17 @@ pub(super) async fn run(args: RunArgs) -> Result<()> {
     if let Some(name) = args.name {
         writer = writer.query_name(name);
     }
+    until_told_to_stop(writer, args.progress).await
+}
+
+/// Starts a query and shows its progress until it ends, fails, or the command is interrupted.
+pub(super) async fn until_told_to_stop(writer: DataStreamWriter, progress: ProgressMode) -> Result<()> {
     // A broker that does not answer must not make the command deaf.
     let query = tokio::select! {
         query = writer.start() => query?,
         () = interrupted() => return Ok(()),
     };
-    let printer = tokio::spawn(ProgressPrinter::new(args.progress).print(query.progress()));
+    let printer = tokio::spawn(ProgressPrinter::new(progress).print(query.progress()));
     tokio::select! {
         ended = query.await_termination() => ended?,
         () = interrupted() => query.stop().await?,
@@ -49,7 +54,8 @@ pub(super) async fn explain(pipeline: &Path, trigger: Trigger) -> Result<()> {
     Ok(())
 }
 
-async fn read(session: &StreamSession, pipeline: &Path) -> Result<DataStreamWriter> {
+/// Reads a pipeline from its file.
+pub(super) async fn read(session: &StreamSession, pipeline: &Path) -> Result<DataStreamWriter> {
     let sql = std::fs::read_to_string(pipeline).map_err(|e| {
         Error::new(ErrorKind::Usage, format!("cannot read the pipeline {}: {e}", pipeline.display()))
             .with_source(e)
