@@ -15,14 +15,13 @@ use super::{Result, Settings, json};
 pub(super) fn report(settings: &Settings, runs: &[Run], drains: &[Drain]) -> Result<String> {
     let mut body = String::new();
     for (case, of_case) in tables::cases(runs) {
-        let count = of_case.iter().map(|run| run.repeat).max().unwrap_or_default();
         let title = format!("{}, {} records/s", case.query.id.to_uppercase(), case.rate);
         writeln!(body, "<section><h2>{}</h2>", escape(&title))?;
         writeln!(body, "<pre>{}</pre>", escape(case.query.select.trim()))?;
         let groups = Group::all(&of_case);
         body += &legend(groups.iter().map(|group| group.subject));
         body += &charts(&groups)?;
-        writeln!(body, "<p class=note>{count} repeats; lines over time show the first one.</p>")?;
+        writeln!(body, "<p class=note>Lines over time show the first repeat.</p>")?;
         tables::latency(&of_case).iter().for_each(|table| body += &html_table(table));
         body += "</section>\n";
     }
@@ -61,7 +60,11 @@ fn charts(groups: &[Group<'_, Run>]) -> Result<String> {
     };
     let seconds = |second: &f64| format!("{second:.0}");
     let time = |y, log_y| Axes { x: "seconds", y, x_label: &seconds, log_y };
-    let percentile = |x: &f64| format!("{} %", 100.0 - 100.0 / 10_f64.powf(*x));
+    // Whole nines only.
+    let percentile = |x: &f64| match (x - x.round()).abs() < 1e-9 {
+        true => format!("{} %", 100.0 - 100.0 / 10_f64.powf(x.round())),
+        false => String::new(),
+    };
     let curves = groups.iter().enumerate().map(|(colour, group)| Line {
         colour,
         width: 2,
@@ -69,7 +72,7 @@ fn charts(groups: &[Group<'_, Run>]) -> Result<String> {
     });
     let figures = [
         (
-            "Latency by percentile, all repeats",
+            "Latency by percentile, over all repeats",
             chart(
                 &Axes { x: "records that were at least as fast", y: "ms", x_label: &percentile, log_y: true },
                 &curves.collect::<Vec<_>>(),
@@ -90,7 +93,7 @@ fn charts(groups: &[Group<'_, Run>]) -> Result<String> {
             writeln!(html, "<figure>{svg}<figcaption>{}</figcaption></figure>", escape(caption))?;
         }
     }
-    Ok(html)
+    Ok(format!("<div class=charts>{html}</div>\n"))
 }
 
 /// Latency at each percentile that the records can tell; x counts the nines: 1 is 90 %, 2 is 99 %.

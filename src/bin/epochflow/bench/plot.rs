@@ -58,7 +58,7 @@ pub(super) fn chart(axes: &Axes<'_>, lines: &[Line]) -> Result<Option<String>> {
         let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
         let mut builder = ChartBuilder::on(&area);
         builder.margin(12).x_label_area_size(44).y_label_area_size(64);
-        let text = ("sans-serif", 13).into_font().color(&INK);
+        let text = ("sans-serif", 15).into_font().color(&INK);
         // The two kinds of axis are of different types, and all else is the same.
         macro_rules! draw {
             ($range:expr) => {{

@@ -54,15 +54,16 @@ impl<'a, T: Measured> Group<'a, T> {
                 subjects.push(run.subject());
             }
         }
-        let of = |subject: &str| -> Vec<&'a T> {
-            measured.iter().copied().filter(|run| run.subject() == subject).collect()
+        let of = |subject: &str| -> (Vec<&'a T>, usize) {
+            let all = || measured.iter().copied().filter(|run| run.subject() == subject);
+            let valid: Vec<&T> = all().filter(|run| run.is_valid()).collect();
+            let invalid = all().count() - valid.len();
+            (if valid.is_empty() { all().collect() } else { valid }, invalid)
         };
         let group = |subject| {
-            let all = of(subject);
-            let valid: Vec<_> = all.iter().copied().filter(|run| run.is_valid()).collect();
-            let invalid = all.len() - valid.len();
-            let relays = if matches!(subject, "hop" | "relay") { Vec::new() } else { of("relay") };
-            Self { subject, runs: if valid.is_empty() { all } else { valid }, invalid, relays }
+            let (runs, invalid) = of(subject);
+            let relays = if matches!(subject, "hop" | "relay") { Vec::new() } else { of("relay").0 };
+            Self { subject, runs, invalid, relays }
         };
         subjects.into_iter().map(group).collect()
     }

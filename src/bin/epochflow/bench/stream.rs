@@ -35,6 +35,9 @@ const SCALE: f64 = 0.1;
 /// TPC-H's own pool of text has 300 MB, which takes seconds to make; a few MB of the same grammar do as well.
 const TEXT_BYTES: i32 = 4 << 20;
 
+/// 2026-01-01 00:00 UTC: the first bid's time.
+const BIDS_BEGIN_MS: u64 = 1_767_225_600_000;
+
 fn text() -> &'static TextPool {
     static POOL: LazyLock<TextPool> =
         LazyLock::new(|| TextPool::new(TEXT_BYTES, Distributions::static_default()));
@@ -81,7 +84,9 @@ pub(super) fn rows(stream: Stream, plain_bytes: usize) -> Rows {
                 })
         }),
         Stream::Bid => {
-            let bids = EventGenerator::new(NexmarkConfig::default()).with_type_filter(EventType::Bid);
+            // The default begins now, which would make other rows in each process.
+            let config = NexmarkConfig { base_time: BIDS_BEGIN_MS, ..NexmarkConfig::default() };
+            let bids = EventGenerator::new(config).with_type_filter(EventType::Bid);
             Box::new(bids.filter_map(|event| match event {
                 // Names, channels and URLs hold nothing that JSON would escape.
                 Event::Bid(bid) => Some(format!(

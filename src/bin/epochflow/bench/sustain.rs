@@ -64,7 +64,7 @@ impl Search {
         }
         self.next = match self.too_high {
             None => Some(self.sustained * 2),
-            Some(high) if (high - self.sustained) as f64 <= high as f64 * PRECISION => None,
+            Some(high) if high - self.sustained <= 1.max((high as f64 * PRECISION) as u64) => None,
             Some(high) => Some(self.sustained.midpoint(high)),
         };
     }
