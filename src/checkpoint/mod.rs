@@ -26,24 +26,27 @@
 //!   the checkpoint, is refused before it does anything.
 //!
 //! To follow it: [`format`](mod@format) is the bytes, [`recovery`] the decision at a restart, [`log`] the
-//! entries, `store` the files, `location` where they are, `lock` who is at work. For tools: [`inventory`] is all that is
+//! entries, `store` the files, `disk` their steps on a local disk, `location` where they are, `lock` who is at work. For tools: [`inventory`] is all that is
 //! there and what is wrong with it, [`edit`] how a stopped query is made to go on elsewhere.
 
+mod disk;
 pub mod edit;
 pub mod format;
+mod handover;
 pub mod inventory;
 mod location;
 mod lock;
 pub mod log;
 pub mod recovery;
-#[cfg(test)]
-mod simulation;
 pub mod store;
 #[cfg(test)]
 mod tests;
 
 pub use edit::{Edit, RewindTo, rewind, set_offsets};
-pub use format::{CommitEntry, OffsetEntry, OffsetMetadata, QueryMetadata, decode_initial, encode_initial};
+pub use format::{
+    CommitEntry, OffsetEntry, OffsetMetadata, QueryMetadata, decode_initial, encode_initial, encode_own_start,
+};
+pub use handover::Author;
 pub use inventory::{Inventory, Problem};
 pub use lock::CheckpointLock;
 pub use log::{Checkpoint, RETAINED_COMMITS, purge_threshold};

@@ -47,7 +47,7 @@ async fn queries_from_nexmark_give_what_a_batch_gives() {
 
 #[tokio::test]
 async fn the_floors_and_a_slow_store_are_measured_beside_the_engine() {
-    let subjects = ["hop", "relay", "epochflow", "slow-store", "micro-batch"];
+    let subjects = ["hop", "relay", "epochflow", "slow-store", "micro-batch", "exactly-once"];
     let args = ["--queries", "h6", "--rates", "300", "--seconds", "2", "--warm-up", "1", "--trigger"];
     let report = bench(&[&args[..], &["continuous:100ms", "--subjects", &subjects.join(",")]].concat()).await;
     let runs = report["runs"].as_array().unwrap();

@@ -1,5 +1,5 @@
 //! The integration tests: one binary, one module a promise. Those that need a real broker find it in
-//! `EPOCHFLOW_TEST_KAFKA`; `tests/run` starts one and sets it.
+//! `EPOCHFLOW_TEST_KAFKA`, those that need an S3 server in `EPOCHFLOW_TEST_S3`; `tests/run` starts both and sets these.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
 
 mod support;
@@ -7,12 +7,29 @@ mod support;
 mod api;
 mod bench;
 mod checkpoint_files;
+mod checkpoint_show;
 mod checkpoint_tools;
 mod cli;
 mod continuous;
 mod crash;
+mod exactly_once;
+mod exactly_once_crash;
+mod kafka_data;
+mod kafka_loss;
+mod kafka_options;
+mod kafka_own_broker;
 mod kafka_records;
 mod latency;
+mod listeners;
+mod memory_source;
+mod metrics;
 mod micro_batch;
+mod progress;
+mod provenance;
+mod rate;
+mod restart;
 mod rooms;
+mod s3;
 mod sql_support;
+mod start_up;
+mod store_faults;

@@ -6,16 +6,21 @@
 mod bench;
 mod checkpoint;
 mod demo;
+mod interrupts;
+mod metrics;
 mod progress;
 mod run;
+mod show;
 
+use std::io::IsTerminal;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use epochflow::checkpoint::RewindTo;
-use epochflow::{EpochId, ErrorKind, Result, Trigger};
+use epochflow::{Delivery, EpochId, ErrorKind, LatencySlo, RestartPolicy, Result, Trigger};
 use tracing_subscriber::EnvFilter;
 
 /// SQL over Kafka, about a millisecond from record in to record out.
@@ -49,16 +54,8 @@ enum Command {
 
 #[derive(Debug, Subcommand)]
 enum CheckpointCommand {
-    /// What a checkpoint holds: query, last epoch, offsets.
-    Show {
-        /// Path or URL.
-        location: String,
-        /// As JSON.
-        #[arg(long)]
-        json: bool,
-        #[command(flatten)]
-        store: StoreArgs,
-    },
+    /// What a checkpoint holds: query, last epoch, offsets, who wrote it.
+    Show(show::ShowArgs),
     /// Read all of a checkpoint and name what is wrong with it; exit status 1 if anything is.
     Verify {
         /// Path or URL.
@@ -139,9 +136,19 @@ struct RunArgs {
     /// stdout.
     #[arg(long, value_enum, default_value_t = ProgressMode::Plain)]
     progress: ProgressMode,
-    /// What the sink promises.
-    #[arg(long, value_enum, default_value_t = Delivery::AtLeastOnce)]
-    delivery: Delivery,
+    /// What the sink promises: at-least-once or exactly-once; wins over the sink table's option.
+    #[arg(long, value_parser = delivery)]
+    delivery: Option<Delivery>,
+    /// What to do when the query fails in a way that another attempt may mend: never, on-failure (10 restarts in 10
+    /// minutes), or on-failure:MAX/WINDOW such as on-failure:3/1m.
+    #[arg(long, default_value = "on-failure", value_parser = restart_policy)]
+    restart: RestartPolicy,
+    /// Serve metrics for Prometheus at http://HOST:PORT/metrics.
+    #[arg(long, value_name = "HOST:PORT", value_parser = metrics::address)]
+    metrics_addr: Option<SocketAddr>,
+    /// What rows may take from their timestamp to the acknowledgement, such as 5ms@p99: counted, and reported when missed.
+    #[arg(long, value_name = "SLO", value_parser = latency_slo)]
+    latency_slo: Option<LatencySlo>,
     #[command(flatten)]
     store: StoreArgs,
 }
@@ -160,13 +167,19 @@ enum ProgressMode {
     None,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Delivery {
-    AtLeastOnce,
-    ExactlyOnce,
+fn trigger(text: &str) -> Result<Trigger> {
+    text.parse()
 }
 
-fn trigger(text: &str) -> Result<Trigger> {
+fn delivery(text: &str) -> Result<Delivery> {
+    text.parse()
+}
+
+fn restart_policy(text: &str) -> Result<RestartPolicy> {
+    text.parse()
+}
+
+fn latency_slo(text: &str) -> Result<LatencySlo> {
     text.parse()
 }
 
@@ -190,7 +203,12 @@ fn name_and_value(text: &str) -> std::result::Result<(String, String), String> {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let is_terminal = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(is_terminal)
+        .init();
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("cannot start: {error}"), 1),
@@ -217,20 +235,4 @@ fn main() -> ExitCode {
 fn fail(message: &str, status: u8) -> ExitCode {
     eprintln!("epochflow: {}", message.split_whitespace().collect::<Vec<_>>().join(" "));
     ExitCode::from(status)
-}
-
-/// Resolves at SIGINT or SIGTERM.
-async fn interrupted() {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
-            tokio::select! {
-                _ = tokio::signal::ctrl_c() => {}
-                _ = terminate.recv() => {}
-            }
-            return;
-        }
-    }
-    let _ = tokio::signal::ctrl_c().await;
 }

@@ -11,6 +11,7 @@ use object_store::memory::InMemory;
 use object_store::throttle::{ThrottleConfig, ThrottledStore};
 
 use super::Result;
+use crate::interrupts::Interrupts;
 use crate::{ProgressMode, run};
 
 /// Runs a pipeline until it is told to stop, as `epochflow run` does.
@@ -26,12 +27,13 @@ pub(super) struct Library {
 
 impl Library {
     pub(super) async fn run(self) -> Result<()> {
+        let interrupts = Interrupts::listen()?;
         let config = ThrottleConfig { wait_put_per_call: self.store_delay, ..ThrottleConfig::default() };
         let store = Arc::new(ThrottledStore::new(InMemory::new(), config));
         let checkpoint =
             Checkpoint::from_store(CheckpointStore::from_object_store(store, "checkpoint".into()));
         let session = StreamSession::new()?;
         let writer = run::read(&session, &self.pipeline).await?.checkpoint(checkpoint).trigger(self.trigger);
-        Ok(run::until_told_to_stop(writer, ProgressMode::Json).await?)
+        Ok(run::until_told_to_stop(writer, ProgressMode::Json, interrupts).await?)
     }
 }
