@@ -25,8 +25,9 @@ mod query;
 mod session;
 mod sink;
 mod source;
+mod store;
 
-pub use crate::epoch::{EpochId, Offset, Partition, SourceOffsets};
+pub use crate::epoch::{EpochId, Offset, Partition, SourceOffsets, SourceRange};
 pub use crate::error::{Error, ErrorKind, Result};
 pub use crate::kafka::mock::EmbeddedBroker;
 pub use crate::options::{Options, parse_duration};
@@ -34,5 +35,6 @@ pub use crate::query::{
     SinkProgress, SourceProgress, StreamingQuery, StreamingQueryProgress, StreamingQueryStatus, Trigger,
 };
 pub use crate::session::{DataStreamReader, DataStreamWriter, StreamDataFrame, StreamSession};
+pub use crate::sink::foreach::ForeachWriter;
 pub use crate::sink::{CommitMessage, Sink, SinkProvider, SinkWriter};
 pub use crate::source::{PartitionReader, ReadRequest, Source, SourceProvider};

@@ -36,9 +36,9 @@ pub enum Created {
 /// A place for a checkpoint's files. Paths are relative to the checkpoint, with `/` between folder and file.
 #[derive(Clone)]
 pub struct CheckpointStore {
-    store: Arc<dyn ObjectStore>,
-    root: Path,
-    folder: Option<PathBuf>,
+    pub(crate) store: Arc<dyn ObjectStore>,
+    pub(crate) root: Path,
+    pub(crate) folder: Option<PathBuf>,
     name: Arc<str>,
 }
 
@@ -229,12 +229,12 @@ impl CheckpointStore {
     }
 
     /// `path` as it stands in messages.
-    pub(super) fn describe(&self, path: &str) -> String {
+    pub(crate) fn describe(&self, path: &str) -> String {
         format!("{}/{path}", self.name)
     }
 
     /// Runs a file-system step on a thread that may block.
-    pub(super) async fn blocking<T: Send + 'static>(
+    pub(crate) async fn blocking<T: Send + 'static>(
         &self,
         verb: &str,
         path: &str,
@@ -255,7 +255,7 @@ impl CheckpointStore {
         }
     }
 
-    fn error(&self, verb: &str, path: &str, error: object_store::Error) -> Error {
+    pub(crate) fn error(&self, verb: &str, path: &str, error: object_store::Error) -> Error {
         let kind = kind_of(&error, self.folder.is_some());
         Error::new(kind, format!("cannot {verb} {}: {error}{}", self.describe(path), remedy(kind)))
             .with_source(error)
@@ -313,7 +313,7 @@ pub(super) fn create_folder_of(file: &FilePath) -> io::Result<()> {
     missing.into_iter().try_for_each(sync_folder_of)
 }
 
-fn sync_file(file: &FilePath) -> io::Result<()> {
+pub(crate) fn sync_file(file: &FilePath) -> io::Result<()> {
     std::fs::File::open(file)?.sync_all()
 }
 

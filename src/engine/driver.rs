@@ -108,7 +108,10 @@ impl<'a> Driver<'a> {
         shared: &'a Arc<QueryShared>,
         carried: Carried,
     ) -> Result<Self> {
-        let policy = policy(spec.trigger);
+        let mut policy = policy(spec.trigger);
+        if spec.sink.remembers_epochs() {
+            policy = policy.with_end_logged_first();
+        }
         let is_open = policy.bounds == Bounds::AtTick;
         let (report, sealed) = mpsc::channel(open.pipelines.len().max(1) * 2);
         let mut slots = Slots::new(open.sources.len());
@@ -117,7 +120,7 @@ impl<'a> Driver<'a> {
             // Every epoch in flight has one command, and a pause and a resume may stand between two.
             let (commands, commanded) = mpsc::channel(4 * policy.max_in_flight + 4);
             slots.push(&pipeline, commands);
-            let writer = spec.sink.writer(slot)?;
+            let writer = spec.sink.writer(slot, open.next)?;
             let task = PipelineTask::new(slot, pipeline, writer, commanded, report.clone(), is_open);
             tasks.spawn_on(task.run(), spec.executors.next_pipeline());
         }

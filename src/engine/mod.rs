@@ -10,6 +10,7 @@ mod policy;
 mod report;
 mod retry;
 mod runtime;
+mod settle;
 mod slots;
 mod task;
 mod ticker;

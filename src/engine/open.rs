@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::QuerySpec;
+use super::settle::settled_facts;
 use crate::checkpoint::{
     OffsetEntry, OffsetMetadata, Recovery, Restart, decide, decode_initial, encode_initial,
 };
@@ -56,7 +57,7 @@ impl Place {
     async fn find(spec: &QuerySpec, sources: &[Arc<dyn Source>], bounded: bool) -> Result<Self> {
         let log = &spec.checkpoint;
         let restart = if bounded { Restart::MicroBatch } else { Restart::Continuous };
-        let recovery = decide(&log.facts().await?, restart)?;
+        let recovery = decide(&settled_facts(spec).await?, restart)?;
         log.discard(recovery.discard()).await?;
         let next = recovery.first_epoch();
         match recovery {

@@ -47,6 +47,18 @@ pub(crate) struct Policy {
     pub(crate) max_uncommitted: Duration,
 }
 
+impl Policy {
+    /// For a sink that remembers its epochs: the end of an epoch is logged before the sink has it, so that after a crash
+    /// whatever the sink has is known with its end.
+    #[must_use]
+    pub(crate) fn with_end_logged_first(mut self) -> Self {
+        if self.bounds == Bounds::AtTick {
+            self.order = [Step::Run, Step::LogOffsets, Step::CommitSink, Step::LogCommit];
+        }
+        self
+    }
+}
+
 /// The policy of a trigger.
 pub(crate) fn policy(trigger: Trigger) -> Policy {
     let continuous = matches!(trigger, Trigger::Continuous(_));

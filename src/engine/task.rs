@@ -8,7 +8,7 @@ use futures::Stream;
 use futures::future::BoxFuture;
 use tokio::sync::mpsc;
 
-use crate::epoch::{EpochId, Offset};
+use crate::epoch::{EpochId, Offset, SourceRange};
 use crate::error::{Error, Result};
 use crate::plan::pipeline::Pipeline;
 use crate::sink::{CommitMessage, SinkWriter};
@@ -42,6 +42,8 @@ pub(super) struct PipelineTask {
     slot: usize,
     pipeline: Pipeline,
     writer: Box<dyn SinkWriter>,
+    /// Where the rows come from that the pipeline has given last.
+    records: SourceRange,
     commands: mpsc::Receiver<Command>,
     sealed: mpsc::Sender<Sealed>,
     /// Whether records may be read that belong to no planned epoch (continuous).
@@ -70,10 +72,13 @@ impl PipelineTask {
     ) -> Self {
         let (rows_in_before, rows_out) = (0, 0);
         let (is_paused, finishing) = (false, None);
+        let at = pipeline.flow.position();
+        let records = SourceRange { partition: pipeline.partition.clone(), from: at, to: at };
         Self {
             slot,
             pipeline,
             writer,
+            records,
             commands,
             sealed,
             is_open,
@@ -94,14 +99,13 @@ impl PipelineTask {
                     Some(command) => self.on_command(command),
                     None => return Ok(()),
                 },
-                step = std::future::poll_fn(|cx| poll_step(&mut self.pipeline, self.finishing.is_some(), cx)) => match step? {
-                    Step::Batch(batch) => {
-                        self.rows_out += batch.num_rows() as u64;
-                        if batch.num_rows() > 0 {
-                            self.writer.write(&batch).await?;
-                        }
+                step = std::future::poll_fn(|cx| poll_step(&mut self.pipeline, self.finishing.is_some(), cx)) => match step {
+                    Ok(Step::Batch(batch)) => self.write(&batch).await?,
+                    Ok(Step::Drained) => self.seal().await?,
+                    Err(error) => {
+                        let to = self.pipeline.flow.position();
+                        return Err(error.at(&SourceRange { from: self.records.to, to, ..self.records.clone() }));
                     }
-                    Step::Drained => self.seal().await?,
                 },
             }
             // A pipeline that always has something to read must let others on its thread run.
@@ -126,6 +130,20 @@ impl PipelineTask {
                 self.set_idle_end();
             }
         }
+    }
+
+    async fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+        let position = self.pipeline.flow.position();
+        // An operator may make several batches of one.
+        if position > self.records.to {
+            self.records.from = std::mem::replace(&mut self.records.to, position);
+        }
+        if batch.num_rows() == 0 {
+            return Ok(());
+        }
+        self.rows_out += batch.num_rows() as u64;
+        self.writer.next_rows_are_of(&self.records);
+        self.writer.write(batch).await.map_err(|error| error.at(&self.records))
     }
 
     /// Ends the epoch. Nothing here waits for acknowledgements: the next epoch's records go on at once.
@@ -156,13 +174,7 @@ impl PipelineTask {
 
 fn poll_step(pipeline: &mut Pipeline, is_finishing: bool, cx: &mut Context<'_>) -> Poll<Result<Step>> {
     match Pin::new(&mut pipeline.stream).poll_next(cx) {
-        Poll::Ready(Some(batch)) => {
-            let partition = &pipeline.partition;
-            let at = pipeline.flow.position();
-            Poll::Ready(batch.map(Step::Batch).map_err(|error| {
-                Error::from(error).context(format!("{partition}, in the records before offset {at}"))
-            }))
-        }
+        Poll::Ready(Some(batch)) => Poll::Ready(batch.map(Step::Batch).map_err(Error::from)),
         Poll::Ready(None) => {
             Poll::Ready(Err(Error::internal(format!("the stream of {} has ended", pipeline.partition))))
         }

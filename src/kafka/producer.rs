@@ -18,6 +18,7 @@ use rdkafka::{ClientConfig, ClientContext, Message};
 use tokio::sync::Notify;
 
 use super::{InUse, Lease, kafka_error, kind_of, lease};
+use crate::epoch::SourceRange;
 use crate::error::{Error, ErrorKind, Result};
 
 /// librdkafka's RD_KAFKA_PARTITION_UA.
@@ -31,14 +32,27 @@ pub(crate) struct Acks {
     outstanding: AtomicI64,
     failure: Mutex<Option<Error>>,
     complete: Notify,
+    /// Of one batch's rows: the epoch that they belong to, and the records that they come from.
+    batch_of: Option<(Arc<Acks>, Option<SourceRange>)>,
 }
 
 impl Acks {
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self { outstanding: AtomicI64::new(1), failure: Mutex::new(None), complete: Notify::new() })
+        Self::counting(None)
     }
 
-    /// No record of this epoch follows.
+    /// Acknowledgements of one batch's rows; all of them together count as one of `epoch`'s.
+    pub(crate) fn of_batch(epoch: &Arc<Self>, records: Option<SourceRange>) -> Arc<Self> {
+        epoch.outstanding.fetch_add(1, Ordering::AcqRel);
+        Self::counting(Some((Arc::clone(epoch), records)))
+    }
+
+    fn counting(batch_of: Option<(Arc<Self>, Option<SourceRange>)>) -> Arc<Self> {
+        let (outstanding, failure, complete) = (AtomicI64::new(1), Mutex::new(None), Notify::new());
+        Arc::new(Self { outstanding, failure, complete, batch_of })
+    }
+
+    /// No record of this epoch, or batch, follows.
     pub(crate) fn seal(&self) {
         self.settle();
     }
@@ -61,12 +75,19 @@ impl Acks {
 
     fn settle(&self) {
         if self.outstanding.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.complete.notify_one();
+            match &self.batch_of {
+                Some((epoch, _)) => epoch.settle(),
+                None => self.complete.notify_one(),
+            }
         }
     }
 
     fn fail(&self, error: Error) {
-        self.failure.lock().get_or_insert(error);
+        match &self.batch_of {
+            Some((epoch, Some(records))) => epoch.fail(error.at(records)),
+            Some((epoch, None)) => epoch.fail(error),
+            None => drop(self.failure.lock().get_or_insert(error)),
+        }
     }
 }
 

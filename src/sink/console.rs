@@ -65,7 +65,7 @@ impl Sink for ConsoleSink {
         Ok(())
     }
 
-    fn writer(&self, _pipeline: usize) -> Result<Box<dyn SinkWriter>> {
+    fn writer(&self, _pipeline: usize, _epoch: EpochId) -> Result<Box<dyn SinkWriter>> {
         Ok(Box::new(CollectingWriter::default()))
     }
 
@@ -129,7 +129,12 @@ impl ConsoleSink {
         }
         text.push_str(&line);
         if total > self.rows {
-            let _ = writeln!(text, "only showing top {} rows", self.rows);
+            let _ = writeln!(
+                text,
+                "only showing top {} {}",
+                self.rows,
+                if self.rows == 1 { "row" } else { "rows" }
+            );
         }
         text.push('\n');
         Ok(text)

@@ -4,9 +4,12 @@
 //! sink is one file that implements both and a [`SinkProvider`], and one line of registration.
 
 pub(crate) mod console;
+pub(crate) mod foreach;
+pub(crate) mod foreach_batch;
 pub(crate) mod kafka;
 pub(crate) mod memory;
 pub(crate) mod noop;
+pub(crate) mod parquet;
 
 use std::any::Any;
 use std::fmt;
@@ -17,7 +20,7 @@ use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use futures::future::BoxFuture;
 
-use crate::epoch::EpochId;
+use crate::epoch::{EpochId, SourceRange};
 use crate::error::Result;
 use crate::options::Options;
 
@@ -42,7 +45,12 @@ pub trait SinkProvider: fmt::Debug + Send + Sync {
 ///
 /// # Contract
 /// [`commit`](Sink::commit) is called once for each epoch, in order, after the future of every writer's
-/// [`seal`](SinkWriter::seal) has resolved. After a crash the same epoch may be written and committed again.
+/// [`seal`](SinkWriter::seal) has resolved.
+///
+/// After a crash an epoch that the checkpoint does not have may be **written and committed again**, though the sink has it
+/// already: under a micro-batch trigger with the same bounds and so the same rows, under the continuous trigger with others.
+/// A sink that [remembers its epochs](Sink::remembers_epochs) is asked for the [last one](Sink::last_committed) at a restart,
+/// and what it has is not run again: that makes a query exactly-once under every trigger.
 #[async_trait]
 pub trait Sink: fmt::Debug + Send + Sync {
     /// For progress and messages, such as `KafkaTable[out]`.
@@ -51,11 +59,22 @@ pub trait Sink: fmt::Debug + Send + Sync {
     /// Called once before the first writer: the place to find out that a service or topic is not there.
     async fn open(&self) -> Result<()>;
 
-    /// A writer for pipeline number `pipeline`.
-    fn writer(&self, pipeline: usize) -> Result<Box<dyn SinkWriter>>;
+    /// A writer for pipeline number `pipeline`. The rows before its first [`seal`](SinkWriter::seal) belong to `epoch`, those
+    /// after it to the next one, and so on.
+    fn writer(&self, pipeline: usize, epoch: EpochId) -> Result<Box<dyn SinkWriter>>;
 
     /// Makes an epoch visible; `messages` are what its writers' seals gave, in the order of the pipelines.
     async fn commit(&self, epoch: EpochId, messages: Vec<CommitMessage>) -> Result<()>;
+
+    /// Whether [`last_committed`](Sink::last_committed) has an answer, kept in one atomic step with the rows.
+    fn remembers_epochs(&self) -> bool {
+        false
+    }
+
+    /// The newest epoch whose rows are in the sink. Asked after [`open`](Sink::open) and before the first writer.
+    async fn last_committed(&self) -> Result<Option<EpochId>> {
+        Ok(None)
+    }
 }
 
 /// Writes the rows of one pipeline.
@@ -66,6 +85,10 @@ pub trait SinkWriter: Send {
     /// # Errors
     /// A row that can never be written, or an earlier row that was not.
     async fn write(&mut self, batch: &RecordBatch) -> Result<()>;
+
+    /// Says which records the rows of the next [`write`](SinkWriter::write) come from, for writers that learn of a failure
+    /// only after it: [`Error::at`](crate::Error::at). Errors of `write` itself get them from the engine.
+    fn next_rows_are_of(&mut self, _records: &SourceRange) {}
 
     /// Ends the running epoch; rows written from now on belong to the next one. Does not wait: the future resolves when
     /// all of the epoch's rows are safe in the sink, while the next epoch's are being written.

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 /// Each room and the rooms that it may name. What is not here may be named by all: `epoch`, `error`, `options`.
 const MAY_KNOW: &[(&str, &[&str])] = &[
     ("checkpoint", &[]),
+    ("store", &["checkpoint"]),
     ("kafka", &[]),
     ("source", &["kafka"]),
-    ("sink", &["kafka"]),
+    ("sink", &["kafka", "store"]),
     ("plan", &["source"]),
     ("query", &[]),
     ("engine", &["plan", "source", "sink", "checkpoint", "query"]),
@@ -18,7 +19,7 @@ const COMMON: &[&str] = &["epoch", "error", "options"];
 /// Files that may name these, beside the rooms in the second part.
 const MAY_NAME: &[(&str, &[&str])] = &[
     ("rdkafka::", &["kafka", "source/kafka", "sink/kafka", "bin/epochflow/demo.rs"]),
-    ("object_store::", &["checkpoint"]),
+    ("object_store::", &["checkpoint", "store"]),
 ];
 
 fn sources() -> Vec<(PathBuf, String)> {

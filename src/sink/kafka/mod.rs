@@ -75,7 +75,7 @@ impl Sink for KafkaSink {
         Ok(())
     }
 
-    fn writer(&self, _pipeline: usize) -> Result<Box<dyn SinkWriter>> {
+    fn writer(&self, _pipeline: usize, _epoch: EpochId) -> Result<Box<dyn SinkWriter>> {
         let producer = self.producer.lock();
         let producer = producer.as_ref().ok_or_else(|| Error::internal("the Kafka sink was not opened"))?;
         Ok(Box::new(KafkaWriter::new(producer.topics(), self.columns.clone())))

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use futures::future::BoxFuture;
 
 use super::columns::{ColumnMap, Rows};
-use crate::epoch::EpochId;
+use crate::epoch::{EpochId, SourceRange};
 use crate::error::Result;
 use crate::kafka::producer::{Acks, Queued, Record, Topics};
 use crate::sink::{CommitMessage, SinkWriter};
@@ -17,11 +17,13 @@ pub(super) struct KafkaWriter {
     columns: ColumnMap,
     /// Of the running epoch.
     acks: Arc<Acks>,
+    /// Where the next rows come from.
+    records: Option<SourceRange>,
 }
 
 impl KafkaWriter {
     pub(super) fn new(topics: Topics, columns: ColumnMap) -> Self {
-        Self { topics, columns, acks: Acks::new() }
+        Self { topics, columns, acks: Acks::new(), records: None }
     }
 }
 
@@ -39,14 +41,21 @@ impl SinkWriter for KafkaWriter {
     async fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         self.acks.check()?;
         let rows = self.columns.rows(batch)?;
+        // A failed ack tells of its batch: the rows on their way may be of many.
+        let acks = Acks::of_batch(&self.acks, self.records.take());
         let mut row = 0;
         while row < batch.num_rows() {
-            match queue(&mut self.topics, &rows, row, &self.acks)? {
+            match queue(&mut self.topics, &rows, row, &acks)? {
                 Queued::Yes => row += 1,
                 Queued::Full => self.topics.producer().room().await,
             }
         }
+        acks.seal();
         Ok(())
+    }
+
+    fn next_rows_are_of(&mut self, records: &SourceRange) {
+        self.records = Some(records.clone());
     }
 
     fn seal(&mut self, _epoch: EpochId) -> BoxFuture<'static, Result<CommitMessage>> {

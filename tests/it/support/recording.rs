@@ -79,7 +79,7 @@ impl Sink for Recording {
         Ok(())
     }
 
-    fn writer(&self, _pipeline: usize) -> Result<Box<dyn SinkWriter>> {
+    fn writer(&self, _pipeline: usize, _epoch: EpochId) -> Result<Box<dyn SinkWriter>> {
         Ok(Box::new(self.clone()))
     }
 
