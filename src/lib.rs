@@ -21,6 +21,7 @@ mod error;
 mod kafka;
 mod options;
 mod plan;
+mod provenance;
 mod query;
 mod session;
 mod sink;
@@ -31,10 +32,12 @@ pub use crate::epoch::{EpochId, Offset, Partition, SourceOffsets, SourceRange};
 pub use crate::error::{Error, ErrorKind, Result};
 pub use crate::kafka::mock::EmbeddedBroker;
 pub use crate::options::{Options, parse_duration};
+pub use crate::provenance::{LastOrigins, Origin, Provenance};
 pub use crate::query::{
-    SinkProgress, SourceProgress, StreamingQuery, StreamingQueryProgress, StreamingQueryStatus, Trigger,
+    RestartPolicy, SinkProgress, SourceProgress, StreamingQuery, StreamingQueryProgress,
+    StreamingQueryStatus, Trigger,
 };
 pub use crate::session::{DataStreamReader, DataStreamWriter, StreamDataFrame, StreamSession};
 pub use crate::sink::foreach::ForeachWriter;
-pub use crate::sink::{CommitMessage, Sink, SinkProvider, SinkWriter};
+pub use crate::sink::{CommitMessage, Delivery, OwnedSource, Sink, SinkOwner, SinkProvider, SinkWriter};
 pub use crate::source::{PartitionReader, ReadRequest, Source, SourceProvider};

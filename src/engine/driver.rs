@@ -16,6 +16,7 @@ use super::bounds::plan_end;
 use super::coordinator::{Coordinator, Effect, Event};
 use super::open::OpenQuery;
 use super::policy::{Bounds, Policy, Step, Until, policy};
+use super::reconcile::rival_entry;
 use super::report::EpochReports;
 use super::retry::while_transient;
 use super::slots::Slots;
@@ -41,7 +42,7 @@ pub(super) enum Outcome {
     PartitionsChanged,
 }
 
-/// What outlives a driver, when the query is opened anew with other partitions.
+/// What outlives a driver, when the query is opened anew.
 #[derive(Default)]
 pub(super) struct Carried {
     /// Ends of the sources when an available-now query started.
@@ -108,10 +109,7 @@ impl<'a> Driver<'a> {
         shared: &'a Arc<QueryShared>,
         carried: Carried,
     ) -> Result<Self> {
-        let mut policy = policy(spec.trigger);
-        if spec.sink.remembers_epochs() {
-            policy = policy.with_end_logged_first();
-        }
+        let policy = policy(spec.trigger, spec.sink.delivery());
         let is_open = policy.bounds == Bounds::AtTick;
         let (report, sealed) = mpsc::channel(open.pipelines.len().max(1) * 2);
         let mut slots = Slots::new(open.sources.len());
@@ -148,6 +146,11 @@ impl<'a> Driver<'a> {
             is_changing: false,
             outcome: None,
         })
+    }
+
+    /// Whether the user has asked for the end.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stop_deadline.is_some()
     }
 
     /// For the driver that takes over.
@@ -321,7 +324,7 @@ impl<'a> Driver<'a> {
                     last,
                 })?;
             }
-            Effect::CommitSink(epoch) => self.commit_sink(epoch),
+            Effect::CommitSink { epoch, ends } => self.commit_sink(epoch, &ends),
             Effect::LogOffsets { epoch, ends } => self.log_offsets(epoch, &ends),
             Effect::LogCommit(epoch) => self.log_commit(epoch),
             Effect::Pause => {
@@ -376,14 +379,15 @@ impl<'a> Driver<'a> {
         });
     }
 
-    fn commit_sink(&mut self, epoch: EpochId) {
+    fn commit_sink(&mut self, epoch: EpochId, ends: &[Offset]) {
         self.step_is_done(epoch, "addBatch");
         let mut messages = self.messages.remove(&epoch).unwrap_or_default();
         messages.sort_by_key(|(slot, _)| *slot);
         let messages = messages.into_iter().map(|(_, message)| message).collect();
         let sink = Arc::clone(&self.spec.sink);
+        let ends = self.slots.cut(ends);
         self.spawn(async move {
-            sink.commit(epoch, messages).await?;
+            sink.commit_at(epoch, &ends, messages).await?;
             Ok(Done::Event(Event::StepDone { epoch, step: Step::CommitSink }))
         });
     }
@@ -397,9 +401,11 @@ impl<'a> Driver<'a> {
         let offsets =
             self.sources.iter().zip(&cut).map(|(source, offsets)| Some(source.encode_offsets(offsets)));
         let entry = OffsetEntry { metadata: Some(metadata), offsets: offsets.collect() };
-        let log = Arc::clone(&self.spec.checkpoint);
+        let (log, delivery) = (Arc::clone(&self.spec.checkpoint), self.spec.sink.delivery());
         self.spawn(async move {
-            while_transient(&format!("writing offsets/{epoch}"), || log.put_offsets(epoch, &entry)).await?;
+            let doing = format!("writing offsets/{epoch}");
+            let written = while_transient(&doing, || log.put_offsets(epoch, &entry)).await;
+            written.map_err(|error| rival_entry(error, delivery))?;
             Ok(Done::Event(Event::StepDone { epoch, step: Step::LogOffsets }))
         });
     }

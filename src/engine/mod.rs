@@ -7,10 +7,11 @@ mod coordinator;
 mod driver;
 mod open;
 mod policy;
+mod reconcile;
 mod report;
+mod restart;
 mod retry;
 mod runtime;
-mod settle;
 mod slots;
 mod task;
 mod ticker;
@@ -19,18 +20,21 @@ mod ticker;
 mod coordinator_tests;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use datafusion::execution::TaskContext;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use self::driver::{Carried, Driver, Outcome};
 use self::open::OpenQuery;
+use self::restart::Restarts;
 use self::retry::while_transient;
 pub(crate) use self::runtime::{EngineRuntime, Executors};
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
 use crate::plan::PlannedQuery;
-use crate::query::{QueryShared, Request, StreamingQuery, Trigger};
+use crate::query::{QueryShared, Request, RestartPolicy, StreamingQuery, Trigger};
 use crate::sink::Sink;
 
 /// All that a query needs to run.
@@ -41,6 +45,7 @@ pub(crate) struct QuerySpec {
     pub(crate) context: Arc<TaskContext>,
     pub(crate) sink: Arc<dyn Sink>,
     pub(crate) trigger: Trigger,
+    pub(crate) restart: RestartPolicy,
     pub(crate) checkpoint: Arc<Checkpoint>,
     pub(crate) executors: Executors,
 }
@@ -76,29 +81,60 @@ pub(crate) async fn start(spec: QuerySpec) -> Result<StreamingQuery> {
     Ok(query)
 }
 
-/// Drives the query, and opens it anew whenever its sources have other partitions than before.
+/// Drives the query, and opens it anew whenever its sources have other partitions than before, or it has failed in a way
+/// that this may mend.
 async fn drive(
     spec: QuerySpec,
-    mut open: OpenQuery,
+    open: OpenQuery,
     shared: Arc<QueryShared>,
     mut requested: mpsc::Receiver<Request>,
 ) -> Result<()> {
     let mut carried = Carried::default();
+    let mut restarts = Restarts::new(spec.restart);
+    let started = Instant::now();
+    let mut opened = Ok(open);
     loop {
-        let mut driver = Driver::new(&spec, open, &shared, carried)?;
-        match driver.run(&mut requested).await? {
-            Outcome::Ended => return Ok(()),
-            Outcome::PartitionsChanged => {
-                tracing::info!("the sources have other partitions than before; going on with the new ones");
+        let outcome = match opened {
+            Ok(open) => {
+                let mut driver = Driver::new(&spec, open, &shared, carried)?;
+                let outcome = driver.run(&mut requested).await;
+                if outcome.is_err() && driver.is_stopping() {
+                    return outcome.map(drop);
+                }
                 carried = driver.into_carried();
+                outcome
             }
-        }
-        open = tokio::select! {
-            opened = while_transient("opening the query anew", || OpenQuery::new(&spec)) => opened?,
-            // Everything is committed: there is nothing to end first.
+            Err(error) => Err(error),
+        };
+        let pause = match outcome {
+            Ok(Outcome::Ended) => return Ok(()),
+            Ok(Outcome::PartitionsChanged) => {
+                tracing::info!("the sources have other partitions than before; going on with the new ones");
+                None
+            }
+            Err(error) => {
+                let pause = restarts.after(error.clone(), started.elapsed())?;
+                tracing::warn!("the query failed and goes on from its last commit in {pause:?}: {error}");
+                shared.restarting(&error);
+                Some(pause)
+            }
+        };
+        opened = tokio::select! {
+            opened = open_anew(&spec, pause) => opened,
+            // What is committed is safe, and nothing runs that could be ended first.
             () = stop_among(&mut requested, &mut carried) => return Ok(()),
         };
     }
+}
+
+/// Opens the query at its checkpoint; after a failure with a pause before, and the sink's clients made anew. An outage has
+/// no end that could be foreseen, so what is transient is tried without end and costs no restart.
+async fn open_anew(spec: &QuerySpec, pause: Option<Duration>) -> Result<OpenQuery> {
+    if let Some(pause) = pause {
+        tokio::time::sleep(pause).await;
+        while_transient("opening the sink anew", || spec.sink.open()).await?;
+    }
+    while_transient("opening the query anew", || OpenQuery::new(spec)).await
 }
 
 /// Resolves when a stop is asked for; other requests are for the next driver.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::QuerySpec;
-use super::settle::settled_facts;
+use super::reconcile::reconciled;
 use crate::checkpoint::{
     OffsetEntry, OffsetMetadata, Recovery, Restart, decide, decode_initial, encode_initial,
 };
@@ -57,7 +57,7 @@ impl Place {
     async fn find(spec: &QuerySpec, sources: &[Arc<dyn Source>], bounded: bool) -> Result<Self> {
         let log = &spec.checkpoint;
         let restart = if bounded { Restart::MicroBatch } else { Restart::Continuous };
-        let recovery = decide(&settled_facts(spec).await?, restart)?;
+        let recovery = decide(&reconciled(spec, sources).await?, restart)?;
         log.discard(recovery.discard()).await?;
         let next = recovery.first_epoch();
         match recovery {
@@ -113,7 +113,8 @@ async fn resumed(entry: &OffsetEntry, sources: &[Arc<dyn Source>]) -> Result<Cut
     Ok(cut)
 }
 
-fn decoded(entry: &OffsetEntry, sources: &[Arc<dyn Source>]) -> Result<Cut> {
+/// Where each source stands by `entry`.
+pub(super) fn decoded(entry: &OffsetEntry, sources: &[Arc<dyn Source>]) -> Result<Cut> {
     if entry.offsets.len() != sources.len() {
         return Err(Error::new(
             ErrorKind::Checkpoint,

@@ -3,28 +3,33 @@
 use std::future::Future;
 use std::time::Duration;
 
-use crate::error::{ErrorKind, Result};
+use backon::{ExponentialBuilder, Retryable};
 
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+use crate::error::{Error, ErrorKind, Result};
+
+/// Pauses that double from 100 ms to 10 s, each lengthened by a random part of itself: many queries that one outage has hit
+/// do not come back in step.
+pub(super) fn backoff() -> ExponentialBuilder {
+    ExponentialBuilder::new()
+        .with_min_delay(Duration::from_millis(100))
+        .with_max_delay(Duration::from_secs(10))
+        .without_max_times()
+        .with_jitter()
+}
 
 /// Repeats `attempt` while its error is transient, with growing pauses: for writes of the checkpoint, behind which
-/// records go on flowing.
+/// records go on flowing, and for opening a query anew.
 pub(super) async fn while_transient<T, F: Future<Output = Result<T>>>(
     doing: &str,
-    mut attempt: impl FnMut() -> F,
+    attempt: impl FnMut() -> F,
 ) -> Result<T> {
-    let mut pause = FIRST_PAUSE;
-    loop {
-        match attempt().await {
-            Err(error) if error.kind() == ErrorKind::Transient => {
-                tracing::warn!("{doing} failed, trying again in {pause:?}: {error}");
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(LONGEST_PAUSE);
-            }
-            done => return done,
-        }
-    }
+    attempt
+        .retry(backoff())
+        .when(|error: &Error| error.kind() == ErrorKind::Transient)
+        .notify(|error: &Error, pause| {
+            tracing::warn!("{doing} failed, trying again in {pause:?}: {error}");
+        })
+        .await
 }
 
 #[cfg(test)]
@@ -32,7 +37,6 @@ mod tests {
     use std::cell::Cell;
 
     use super::*;
-    use crate::error::Error;
 
     #[tokio::test]
     async fn a_transient_error_is_tried_again_and_another_is_not() {

@@ -28,6 +28,8 @@ const TABLE_OPTIONS: &[&str] = &[
     "fetchOffset.numRetries",
     "fetchOffset.retryIntervalMs",
     "topic",
+    "delivery",
+    "provenance",
 ];
 
 /// Refuses an option that neither the Kafka source nor the sink knows.
@@ -120,7 +122,9 @@ fn forbidden(role: Role, name: &str) -> Option<&'static str> {
             Some("progress is kept in the checkpoint")
         }
         (_, "interceptor.classes") => Some("there are no Java classes to load"),
-        (Role::Producer, "transactional.id") => Some("rows are written outside of transactions"),
+        (Role::Producer, "transactional.id") => {
+            Some("with delivery = exactly-once it is derived from the query's id")
+        }
         _ => None,
     }
 }
@@ -233,7 +237,7 @@ mod tests {
             (Role::Producer, "kafka.sasl.jaas.config", "user=me password=hunter2", "kafka.sasl.username"),
             (Role::Consumer, "kafka.no.such.thing", "1", "CONFIGURATION.md"),
             (Role::Producer, "kafka.linger.ms", "soon", "kafka.linger.ms"),
-            (Role::Producer, "kafka.transactional.id", "me", "outside of transactions"),
+            (Role::Producer, "kafka.transactional.id", "me", "the query's id"),
         ] {
             let error = client_config(&options(&[(name, value)]), role).unwrap_err().to_string();
             assert!(error.contains(name) && error.contains(hint) && !error.contains("hunter2"), "{error}");

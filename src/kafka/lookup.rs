@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rdkafka::consumer::Consumer;
+use rdkafka::consumer::{Consumer, ConsumerGroupMetadata};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{ClientConfig, Offset as KafkaOffset, TopicPartitionList};
 use regex::Regex;
@@ -156,6 +156,57 @@ impl LookUp {
                 }
             })
             .collect()
+    }
+
+    /// The id of the cluster, which all its brokers know.
+    ///
+    /// # Errors
+    /// No broker answers.
+    pub(crate) async fn cluster(&self) -> Result<String> {
+        self.ask(|this| {
+            let id = this.consumer.client().fetch_cluster_id(this.patience.request);
+            id.ok_or_else(|| {
+                let brokers = &this.brokers;
+                Error::new(ErrorKind::Transient, format!("no broker at {brokers} told the id of its cluster"))
+            })
+        })
+        .await
+    }
+
+    /// What stands beside the offsets that the client's group has committed in `partitions`, in transactions that are
+    /// complete. Partitions without such an offset are left out.
+    ///
+    /// # Errors
+    /// No broker answers, or the group or a topic may not be read.
+    pub(crate) async fn committed_metadata(&self, partitions: Vec<Partition>) -> Result<Vec<String>> {
+        if partitions.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.ask(move |this| {
+            let mut list = TopicPartitionList::with_capacity(partitions.len());
+            for partition in &partitions {
+                list.add_partition(&partition.topic, partition.number);
+            }
+            let doing = "cannot ask for the group's offsets";
+            let answer = this
+                .consumer
+                .committed_offsets(list, this.patience.request)
+                .map_err(|e| kafka_error(doing, e))?;
+            let mut found = Vec::new();
+            for element in answer.elements() {
+                element.error().map_err(|e| kafka_error(doing, e))?;
+                if matches!(element.offset(), KafkaOffset::Offset(_)) {
+                    found.push(element.metadata().to_owned());
+                }
+            }
+            Ok(found)
+        })
+        .await
+    }
+
+    /// The client's group as a transaction names it. Nobody joins it, so it has no members to be told apart.
+    pub(crate) fn group(&self) -> Result<ConsumerGroupMetadata> {
+        self.consumer.group_metadata().ok_or_else(|| Error::internal("a consumer without a group"))
     }
 
     async fn ask<T: Send + 'static>(

@@ -6,6 +6,7 @@ pub(crate) mod consumer;
 pub(crate) mod lookup;
 pub(crate) mod mock;
 pub(crate) mod producer;
+pub(crate) mod transactions;
 
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};

@@ -13,7 +13,7 @@ use rdkafka::bindings as ffi;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext, PurgeConfig};
 use rdkafka::{ClientConfig, ClientContext, Message};
 use tokio::sync::Notify;
 
@@ -65,6 +65,8 @@ impl Acks {
         while self.outstanding.load(Ordering::Acquire) > 0 {
             self.complete.notified().await;
         }
+        // Each wakes the next who waits.
+        self.complete.notify_one();
         self.check()
     }
 
@@ -93,7 +95,7 @@ impl Acks {
 
 /// Settles acknowledgements and tells waiting writers that the queue has room again.
 #[derive(Debug)]
-struct DeliveryContext {
+pub(super) struct DeliveryContext {
     room: Arc<Notify>,
     in_use: InUse,
 }
@@ -145,7 +147,7 @@ pub(crate) enum Queued {
 /// A producer that takes records from many writers.
 #[derive(Clone)]
 pub(crate) struct AckedProducer {
-    inner: Arc<BaseProducer<DeliveryContext>>,
+    pub(super) inner: Arc<BaseProducer<DeliveryContext>>,
     room: Arc<Notify>,
     _lease: Lease,
 }
@@ -160,6 +162,11 @@ impl AckedProducer {
         let inner = Arc::new(inner);
         serve_deliveries(Arc::clone(&inner), in_use)?;
         Ok(Self { inner, room, _lease: lease })
+    }
+
+    /// Drops what is not acknowledged: nothing may come after what another producer is going to write.
+    pub(crate) fn discard(self) {
+        self.inner.purge(PurgeConfig::default().queue().inflight());
     }
 
     /// A writer's handle on the topics that it meets.

@@ -16,15 +16,18 @@ use crate::epoch::EpochId;
 use crate::error::{Error, Result};
 use crate::options::Options;
 use crate::plan::PlannedQuery;
-use crate::query::{StreamingQuery, Trigger};
-use crate::sink::Sink;
+use crate::provenance::Provenance;
+use crate::query::{RestartPolicy, StreamingQuery, Trigger};
 use crate::sink::foreach::{ForeachSink, ForeachWriter};
 use crate::sink::foreach_batch::{BatchFunction, ForeachBatchSink, batch_function};
 use crate::sink::memory::{MemorySink, MemoryTable};
+use crate::sink::{Delivery, Sink};
 
 /// The memory sink puts a table into the session, which no other sink does: it is made here.
 pub(super) const MEMORY: &str = "memory";
 const CHECKPOINT_LOCATION: &str = "checkpointLocation";
+const DELIVERY: &str = "delivery";
+const PROVENANCE: &str = "provenance";
 
 /// Adds `write_stream()` to DataFusion's data frames.
 pub trait StreamDataFrame {
@@ -49,6 +52,7 @@ pub struct DataStreamWriter {
     store_options: Vec<(String, String)>,
     checkpoint: Option<Checkpoint>,
     trigger: Trigger,
+    restart: RestartPolicy,
     name: Option<String>,
 }
 
@@ -83,6 +87,7 @@ impl DataStreamWriter {
             store_options,
             checkpoint: None,
             trigger: Trigger::default(),
+            restart: RestartPolicy::default(),
             name,
         }
     }
@@ -154,6 +159,22 @@ impl DataStreamWriter {
         self
     }
 
+    /// What the sink promises, where it can promise more than at-least-once. The same as option `delivery`.
+    pub fn delivery(self, delivery: Delivery) -> Self {
+        self.option(DELIVERY, delivery)
+    }
+
+    /// Whether the sink writes with each row where it comes from. The same as option `provenance`.
+    pub fn provenance(self, provenance: Provenance) -> Self {
+        self.option(PROVENANCE, provenance)
+    }
+
+    /// Whether the query goes on by itself after a failure; without it 10 times in 10 minutes.
+    pub fn restart(mut self, policy: RestartPolicy) -> Self {
+        self.restart = policy;
+        self
+    }
+
     /// A name, unique among the session's active queries; the memory sink's table has it.
     pub fn query_name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
@@ -202,6 +223,7 @@ impl DataStreamWriter {
             context: self.state.task_ctx(),
             sink,
             trigger: self.trigger,
+            restart: self.restart,
             checkpoint: Arc::new(checkpoint),
             executors: core.runtime.executors(),
         };
@@ -229,17 +251,28 @@ impl DataStreamWriter {
             .format
             .as_deref()
             .ok_or_else(|| Error::usage("the query has no sink; say write_stream().format(\"kafka\")"))?;
-        let planned = PlannedQuery::new(&self.state, self.plan.clone()).await?;
+        let delivery = self.options.get(DELIVERY).map_or(Ok(Delivery::default()), str::parse)?;
+        let planned = match self.options.get(PROVENANCE).map_or(Ok(Provenance::default()), str::parse)? {
+            Provenance::None => PlannedQuery::new(&self.state, self.plan.clone()).await?,
+            Provenance::Headers => PlannedQuery::with_origins(&self.state, self.plan.clone()).await?,
+        };
         if format.eq_ignore_ascii_case(MEMORY) {
             return Ok((core, planned, None));
         }
         let mut options = Options::new();
-        for (name, value) in
-            self.options.iter().filter(|(name, _)| !name.eq_ignore_ascii_case(CHECKPOINT_LOCATION))
-        {
+        let is_ours =
+            |name: &str| [CHECKPOINT_LOCATION, DELIVERY].iter().any(|own| name.eq_ignore_ascii_case(own));
+        for (name, value) in self.options.iter().filter(|(name, _)| !is_ours(name)) {
             options.set(name, value);
         }
+        // A sink that has never heard of it refuses the option, and gives what is the default without it.
+        if delivery == Delivery::ExactlyOnce {
+            options.set(DELIVERY, delivery.to_string());
+        }
         let sink = core.sink(format)?.sink(&options, &planned.physical.schema())?;
+        if delivery == Delivery::ExactlyOnce && sink.delivery() != delivery {
+            return Err(Error::usage(format!("{} cannot deliver exactly-once", sink.description())));
+        }
         Ok((core, planned, Some(sink)))
     }
 

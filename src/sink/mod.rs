@@ -4,6 +4,7 @@
 //! sink is one file that implements both and a [`SinkProvider`], and one line of registration.
 
 pub(crate) mod console;
+mod delivery;
 pub(crate) mod foreach;
 pub(crate) mod foreach_batch;
 pub(crate) mod kafka;
@@ -20,7 +21,8 @@ use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use futures::future::BoxFuture;
 
-use crate::epoch::{EpochId, SourceRange};
+pub use self::delivery::{Delivery, OwnedSource, SinkOwner};
+use crate::epoch::{EpochId, SourceOffsets, SourceRange};
 use crate::error::Result;
 use crate::options::Options;
 
@@ -48,15 +50,20 @@ pub trait SinkProvider: fmt::Debug + Send + Sync {
 /// [`seal`](SinkWriter::seal) has resolved.
 ///
 /// After a crash an epoch that the checkpoint does not have may be **written and committed again**, though the sink has it
-/// already: under a micro-batch trigger with the same bounds and so the same rows, under the continuous trigger with others.
-/// A sink that [remembers its epochs](Sink::remembers_epochs) is asked for the [last one](Sink::last_committed) at a restart,
-/// and what it has is not run again: that makes a query exactly-once under every trigger.
+/// already: under a micro-batch trigger with the same bounds and so the same rows, under the continuous trigger with other
+/// bounds.
+///
+/// A sink that can commit the rows of an epoch as a whole, and tell afterwards which epoch was the last, says so with
+/// [`delivery`](Sink::delivery). The engine then logs an epoch's end before it commits it, asks at each start by
+/// [`take_over`](Sink::take_over) which epoch was committed, and runs again exactly what was not: no epoch is committed twice,
+/// under any trigger. Of an epoch without rows nothing need be kept.
 #[async_trait]
 pub trait Sink: fmt::Debug + Send + Sync {
     /// For progress and messages, such as `KafkaTable[out]`.
     fn description(&self) -> String;
 
-    /// Called once before the first writer: the place to find out that a service or topic is not there.
+    /// Called before the first writer, and again after a failure: the place to find out that a service or topic is not
+    /// there, and to make clients anew.
     async fn open(&self) -> Result<()>;
 
     /// A writer for pipeline number `pipeline`. The rows before its first [`seal`](SinkWriter::seal) belong to `epoch`, those
@@ -66,14 +73,29 @@ pub trait Sink: fmt::Debug + Send + Sync {
     /// Makes an epoch visible; `messages` are what its writers' seals gave, in the order of the pipelines.
     async fn commit(&self, epoch: EpochId, messages: Vec<CommitMessage>) -> Result<()>;
 
-    /// Whether [`last_committed`](Sink::last_committed) has an answer, kept in one atomic step with the rows.
-    fn remembers_epochs(&self) -> bool {
-        false
+    /// What the sink promises; by default at-least-once.
+    fn delivery(&self) -> Delivery {
+        Delivery::AtLeastOnce
     }
 
-    /// The newest epoch whose rows are in the sink. Asked after [`open`](Sink::open) and before the first writer.
-    async fn last_committed(&self) -> Result<Option<EpochId>> {
+    /// Exactly-once only: makes sure that nobody else can commit for this query any more, drops what is not committed, and
+    /// tells the last epoch that is; `None` if there is none. Called after [`open`](Sink::open) and before the first writer.
+    ///
+    /// # Errors
+    /// The sink cannot tell.
+    async fn take_over(&self, _owner: &SinkOwner) -> Result<Option<EpochId>> {
         Ok(None)
+    }
+
+    /// [`commit`](Sink::commit) for a sink that keeps, with the rows, where the sources stand after the epoch (in the order
+    /// of the plan). This is what the engine calls.
+    async fn commit_at(
+        &self,
+        epoch: EpochId,
+        _ends: &[SourceOffsets],
+        messages: Vec<CommitMessage>,
+    ) -> Result<()> {
+        self.commit(epoch, messages).await
     }
 }
 

@@ -73,6 +73,12 @@ pub trait Source: fmt::Debug + Send + Sync {
     /// Data that `committed` still needs is gone, and the options do not accept that.
     async fn resume_offsets(&self, committed: &SourceOffsets) -> Result<SourceOffsets>;
 
+    /// The name of the cluster that the partitions belong to, if others know them by the same names: a sink on that cluster
+    /// may keep the query's positions in them. For Kafka the cluster's id.
+    async fn cluster(&self) -> Result<Option<String>> {
+        Ok(None)
+    }
+
     /// At most this many records in one micro-batch, over all partitions.
     fn max_records_per_batch(&self) -> Option<u64>;
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-/// Each room and the rooms that it may name. What is not here may be named by all: `epoch`, `error`, `options`.
+/// Each room and the rooms that it may name. What is not here may be named by all: `epoch`, `error`, `options`, `provenance`.
 const MAY_KNOW: &[(&str, &[&str])] = &[
     ("checkpoint", &[]),
     ("store", &["checkpoint"]),
@@ -15,7 +15,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("engine", &["plan", "source", "sink", "checkpoint", "query"]),
     ("session", &["engine", "plan", "source", "sink", "checkpoint", "query"]),
 ];
-const COMMON: &[&str] = &["epoch", "error", "options"];
+const COMMON: &[&str] = &["epoch", "error", "options", "provenance"];
 /// Files that may name these, beside the rooms in the second part.
 const MAY_NAME: &[(&str, &[&str])] = &[
     ("rdkafka::", &["kafka", "source/kafka", "sink/kafka", "bin/epochflow/demo.rs"]),

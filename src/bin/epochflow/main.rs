@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use epochflow::checkpoint::RewindTo;
-use epochflow::{EpochId, ErrorKind, Result, Trigger};
+use epochflow::{Delivery, EpochId, ErrorKind, RestartPolicy, Result, Trigger};
 use tracing_subscriber::EnvFilter;
 
 /// SQL over Kafka, about a millisecond from record in to record out.
@@ -136,9 +136,12 @@ struct RunArgs {
     /// stdout.
     #[arg(long, value_enum, default_value_t = ProgressMode::Plain)]
     progress: ProgressMode,
-    /// What the sink promises.
-    #[arg(long, value_enum, default_value_t = Delivery::AtLeastOnce)]
-    delivery: Delivery,
+    /// What the sink promises: at-least-once or exactly-once; wins over the sink table's option.
+    #[arg(long, value_parser = delivery)]
+    delivery: Option<Delivery>,
+    /// never, on-failure, or on-failure:MAX/WINDOW: what to do when the query fails in a way that another attempt may mend.
+    #[arg(long, default_value = "on-failure:10/10m", value_parser = restart_policy)]
+    restart: RestartPolicy,
     #[command(flatten)]
     store: StoreArgs,
 }
@@ -157,13 +160,15 @@ enum ProgressMode {
     None,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Delivery {
-    AtLeastOnce,
-    ExactlyOnce,
+fn trigger(text: &str) -> Result<Trigger> {
+    text.parse()
 }
 
-fn trigger(text: &str) -> Result<Trigger> {
+fn delivery(text: &str) -> Result<Delivery> {
+    text.parse()
+}
+
+fn restart_policy(text: &str) -> Result<RestartPolicy> {
     text.parse()
 }
 

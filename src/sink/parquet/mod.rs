@@ -22,14 +22,14 @@ use self::format::LoggedFile;
 use self::log::SinkLog;
 use self::partitions::Partitioning;
 use self::writer::{Layout, ParquetWriter};
-use super::{CommitMessage, Sink, SinkProvider, SinkWriter};
+use super::{CommitMessage, Delivery, Sink, SinkOwner, SinkProvider, SinkWriter};
 use crate::epoch::EpochId;
 use crate::error::{Error, Result};
 use crate::options::{Options, invalid, parse_duration};
 use crate::store::FileStore;
 
 /// Options of the sink itself; all others are settings of the object store.
-const OPTIONS: &[&str] = &["path", "compression", "partitionBy", "maxFileBytes", "maxFileAge"];
+const OPTIONS: &[&str] = &["path", "compression", "partitionBy", "maxFileBytes", "maxFileAge", "delivery"];
 const MAX_FILE_BYTES: u64 = 128 << 20;
 
 /// Makes Parquet sinks.
@@ -92,11 +92,12 @@ impl Sink for ParquetSink {
         self.log.add(epoch, added.collect()).await
     }
 
-    fn remembers_epochs(&self) -> bool {
-        true
+    fn delivery(&self) -> Delivery {
+        Delivery::ExactlyOnce
     }
 
-    async fn last_committed(&self) -> Result<Option<EpochId>> {
+    async fn take_over(&self, _owner: &SinkOwner) -> Result<Option<EpochId>> {
+        self.log.refresh().await?;
         Ok(self.log.latest())
     }
 }

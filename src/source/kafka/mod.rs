@@ -218,6 +218,10 @@ impl Source for KafkaSource {
             .collect())
     }
 
+    async fn cluster(&self) -> Result<Option<String>> {
+        self.look_up()?.cluster().await.map(Some)
+    }
+
     fn max_records_per_batch(&self) -> Option<u64> {
         self.options.max_records_per_batch
     }

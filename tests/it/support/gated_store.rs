@@ -19,20 +19,26 @@ use tokio::sync::watch;
 #[derive(Debug)]
 pub(crate) struct GatedStore {
     inner: InMemory,
-    is_open: watch::Sender<bool>,
+    /// Writes to paths with this in them wait.
+    closed: watch::Sender<Option<&'static str>>,
 }
 
 impl GatedStore {
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self { inner: InMemory::new(), is_open: watch::Sender::new(true) })
+        Arc::new(Self { inner: InMemory::new(), closed: watch::Sender::new(None) })
     }
 
     pub(crate) fn close(&self) {
-        self.is_open.send_replace(false);
+        self.close_to("");
+    }
+
+    /// Only writes to paths that contain `part` wait.
+    pub(crate) fn close_to(&self, part: &'static str) {
+        self.closed.send_replace(Some(part));
     }
 
     pub(crate) fn open(&self) {
-        self.is_open.send_replace(true);
+        self.closed.send_replace(None);
     }
 }
 
@@ -46,9 +52,9 @@ impl fmt::Display for GatedStore {
 #[deny(clippy::missing_trait_methods)]
 impl ObjectStore for GatedStore {
     async fn put_opts(&self, location: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
-        self.is_open
+        self.closed
             .subscribe()
-            .wait_for(|is_open| *is_open)
+            .wait_for(|closed| closed.is_none_or(|part| !location.as_ref().contains(part)))
             .await
             .expect("the gate lives as long as the store");
         self.inner.put_opts(location, payload, options).await

@@ -1,12 +1,13 @@
 //! A real broker, as tests see it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Header, Headers, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
@@ -153,6 +154,29 @@ impl Receiver {
         Self { consumer }
     }
 
+    /// Everything in `topic` that a reader of committed records sees.
+    pub(crate) fn committed(topic: &str) -> Vec<Record> {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", brokers()).set("group.id", unique("committed"));
+        config.set("isolation.level", "read_committed").set("enable.partition.eof", "true");
+        let consumer: BaseConsumer = config.create().unwrap();
+        let partitions = ends(topic);
+        let mut assignment = TopicPartitionList::new();
+        for partition in partitions.keys() {
+            assignment.add_partition_offset(topic, *partition, Offset::Beginning).unwrap();
+        }
+        consumer.assign(&assignment).unwrap();
+        let (mut records, mut at_end) = (Vec::new(), BTreeSet::new());
+        while at_end.len() < partitions.len() {
+            match consumer.poll(PATIENCE).expect("the end of each partition is told") {
+                Ok(message) => records.push(record(&message)),
+                Err(KafkaError::PartitionEOF(partition)) => drop(at_end.insert(partition)),
+                Err(error) => panic!("{error}"),
+            }
+        }
+        records
+    }
+
     /// The next record, if one comes within `wait`.
     pub(crate) fn next(&self, wait: Duration) -> Option<Record> {
         let started = Instant::now();
@@ -185,9 +209,11 @@ fn record(message: &BorrowedMessage<'_>) -> Record {
     }
 }
 
-/// The ends of a topic's partitions.
+/// The ends of a topic's partitions, records of open transactions included.
 pub(crate) fn ends(topic: &str) -> BTreeMap<i32, i64> {
-    let consumer: BaseConsumer = ClientConfig::new().set("bootstrap.servers", brokers()).create().unwrap();
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", brokers()).set("isolation.level", "read_uncommitted");
+    let consumer: BaseConsumer = config.create().unwrap();
     let metadata = consumer.fetch_metadata(Some(topic), PATIENCE).unwrap();
     let partitions = metadata.topics()[0].partitions();
     let end = |id| consumer.fetch_watermarks(topic, id, PATIENCE).unwrap().1;
@@ -198,4 +224,21 @@ pub(crate) fn ends(topic: &str) -> BTreeMap<i32, i64> {
 pub(crate) fn everything(topic: &str) -> Vec<Record> {
     let total: i64 = ends(topic).values().sum();
     Receiver::new(&brokers(), topic).take(usize::try_from(total).unwrap())
+}
+
+/// The offsets that a consumer group has committed in a topic's partitions, with what stands beside them.
+pub(crate) fn group_offsets(group: &str, topic: &str) -> BTreeMap<i32, (i64, String)> {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", brokers()).set("group.id", group);
+    let consumer: BaseConsumer = config.create().unwrap();
+    let mut asked = TopicPartitionList::new();
+    for partition in ends(topic).keys() {
+        asked.add_partition(topic, *partition);
+    }
+    let answer = consumer.committed_offsets(asked, PATIENCE).unwrap();
+    let known = answer.elements().into_iter().filter_map(|element| {
+        let offset = element.offset().to_raw().filter(|offset| *offset >= 0)?;
+        Some((element.partition(), (offset, element.metadata().to_owned())))
+    });
+    known.collect()
 }
