@@ -27,6 +27,7 @@ mod session;
 mod sink;
 mod source;
 mod store;
+pub mod testing;
 
 pub use crate::epoch::{EpochId, Offset, Partition, SourceOffsets, SourceRange};
 pub use crate::error::{Error, ErrorKind, Result};
@@ -40,4 +41,5 @@ pub use crate::query::{
 pub use crate::session::{DataStreamReader, DataStreamWriter, StreamDataFrame, StreamSession};
 pub use crate::sink::foreach::ForeachWriter;
 pub use crate::sink::{CommitMessage, Delivery, OwnedSource, Sink, SinkOwner, SinkProvider, SinkWriter};
+pub use crate::source::kafka::KafkaSourceProvider;
 pub use crate::source::{PartitionReader, ReadRequest, Source, SourceProvider};

@@ -18,7 +18,7 @@ use super::open::OpenQuery;
 use super::policy::{Bounds, Policy, Step, Until, policy};
 use super::reconcile::rival_entry;
 use super::report::EpochReports;
-use super::retry::while_transient;
+use super::retry::{until_written, while_transient};
 use super::slots::Slots;
 use super::task::{Command, PipelineTask, Sealed};
 use super::ticker::Ticker;
@@ -109,7 +109,8 @@ impl<'a> Driver<'a> {
         shared: &'a Arc<QueryShared>,
         carried: Carried,
     ) -> Result<Self> {
-        let policy = policy(spec.trigger, spec.sink.delivery());
+        let policy =
+            Policy { max_uncommitted: spec.max_uncommitted, ..policy(spec.trigger, spec.sink.delivery()) };
         let is_open = policy.bounds == Bounds::AtTick;
         let (report, sealed) = mpsc::channel(open.pipelines.len().max(1) * 2);
         let mut slots = Slots::new(open.sources.len());
@@ -401,10 +402,11 @@ impl<'a> Driver<'a> {
         let offsets =
             self.sources.iter().zip(&cut).map(|(source, offsets)| Some(source.encode_offsets(offsets)));
         let entry = OffsetEntry { metadata: Some(metadata), offsets: offsets.collect() };
-        let (log, delivery) = (Arc::clone(&self.spec.checkpoint), self.spec.sink.delivery());
+        let (log, store_errors) = (Arc::clone(&self.spec.checkpoint), self.spec.store_errors);
+        let delivery = self.spec.sink.delivery();
         self.spawn(async move {
             let doing = format!("writing offsets/{epoch}");
-            let written = while_transient(&doing, || log.put_offsets(epoch, &entry)).await;
+            let written = until_written(&doing, store_errors, || log.put_offsets(epoch, &entry)).await;
             written.map_err(|error| rival_entry(error, delivery))?;
             Ok(Done::Event(Event::StepDone { epoch, step: Step::LogOffsets }))
         });
@@ -414,9 +416,10 @@ impl<'a> Driver<'a> {
         self.step_began.insert((epoch, "commitOffsets"), Instant::now());
         let watermark = self.metadata.as_ref().map_or(0, |metadata| metadata.batch_watermark_ms);
         let entry = CommitEntry { next_batch_watermark_ms: watermark };
-        let log = Arc::clone(&self.spec.checkpoint);
+        let (log, store_errors) = (Arc::clone(&self.spec.checkpoint), self.spec.store_errors);
         self.spawn(async move {
-            while_transient(&format!("writing commits/{epoch}"), || log.put_commit(epoch, &entry)).await?;
+            let doing = format!("writing commits/{epoch}");
+            until_written(&doing, store_errors, || log.put_commit(epoch, &entry)).await?;
             Ok(Done::Event(Event::StepDone { epoch, step: Step::LogCommit }))
         });
     }

@@ -18,6 +18,10 @@ mod ticker;
 
 #[cfg(test)]
 mod coordinator_tests;
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
+mod upkeep_tests;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,6 +32,7 @@ use tokio::time::Instant;
 
 use self::driver::{Carried, Driver, Outcome};
 use self::open::OpenQuery;
+pub(crate) use self::policy::{MAX_UNCOMMITTED, StoreErrors};
 use self::restart::Restarts;
 use self::retry::while_transient;
 pub(crate) use self::runtime::{EngineRuntime, Executors};
@@ -47,6 +52,8 @@ pub(crate) struct QuerySpec {
     pub(crate) trigger: Trigger,
     pub(crate) restart: RestartPolicy,
     pub(crate) checkpoint: Arc<Checkpoint>,
+    pub(crate) store_errors: StoreErrors,
+    pub(crate) max_uncommitted: Duration,
     pub(crate) executors: Executors,
 }
 
@@ -61,6 +68,7 @@ pub(crate) async fn start(spec: QuerySpec) -> Result<StreamingQuery> {
         spec.sink.open().await?;
         // Before the checkpoint is read: a restart deletes what a running query has not committed.
         let lock = spec.checkpoint.lock().await?;
+        spec.checkpoint.check_writable().await?;
         let open = OpenQuery::new(&spec).await?;
         let id = spec.checkpoint.query_id().await?;
         Ok::<_, Error>((id, spec, open, lock))

@@ -42,7 +42,7 @@ pub(super) async fn reconciled(spec: &QuerySpec, sources: &[Arc<dyn Source>]) ->
         Finding::Agreed => Ok(facts),
         Finding::SinkKnowsNothing => {
             tracing::warn!(
-                "the sink has no record of an epoch of this query, whose checkpoint has commits: if it ran with at-least-once delivery until now, rows that a crash of that run has repeated stay, and from here on each comes once"
+                "the sink has no record of an epoch of this query, whose checkpoint has commits: rows that an earlier run with at-least-once delivery has repeated stay; from here on each comes once"
             );
             Ok(facts)
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use backon::BackoffBuilder;
 
-use super::retry::backoff;
+use super::retry::PAUSES;
 use crate::error::{Error, ErrorKind, Result};
 use crate::query::RestartPolicy;
 
@@ -42,7 +42,7 @@ impl Restarts {
                 error.context(format!("gave up after {max} restarts in {window:?}; the last failure"))
             );
         }
-        let pause = backoff().build().nth(self.recent.len()).unwrap_or_default();
+        let pause = PAUSES.build().nth(self.recent.len()).unwrap_or_default();
         self.recent.push_back(now);
         Ok(pause)
     }

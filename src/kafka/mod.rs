@@ -36,7 +36,7 @@ pub(crate) fn kind_of(code: RDKafkaErrorCode) -> ErrorKind {
         Code::AutoOffsetReset | Code::OffsetOutOfRange => ErrorKind::DataLoss,
         Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch => ErrorKind::Fenced,
         Code::MessageSizeTooLarge | Code::InvalidMessage | Code::InvalidRecord => ErrorKind::Data,
-        Code::InvalidArgument => ErrorKind::Usage,
+        Code::InvalidArgument | Code::InvalidTransactionTimeout => ErrorKind::Usage,
         Code::Fatal | Code::OutOfOrderSequenceNumber | Code::UnknownProducerId => ErrorKind::Internal,
         _ => ErrorKind::Transient,
     }

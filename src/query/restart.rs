@@ -34,7 +34,7 @@ pub enum RestartPolicy {
 }
 
 impl Default for RestartPolicy {
-    /// Ten restarts in ten minutes: a query that fails again and again ends after about a minute, one that fails now and
+    /// Ten restarts in ten minutes: a query that fails again and again ends within a minute or so, one that fails now and
     /// then never does.
     fn default() -> Self {
         RestartPolicy::OnFailure { max: 10, window: Duration::from_secs(600) }

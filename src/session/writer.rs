@@ -10,6 +10,7 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::DataFrame;
 
 use super::SessionCore;
+use super::query_options::{CHECKPOINT_LOCATION, DELIVERY, PROVENANCE, QueryOptions, of_sink};
 use crate::checkpoint::Checkpoint;
 use crate::engine::{self, QuerySpec};
 use crate::epoch::EpochId;
@@ -25,9 +26,6 @@ use crate::sink::{Delivery, Sink};
 
 /// The memory sink puts a table into the session, which no other sink does: it is made here.
 pub(super) const MEMORY: &str = "memory";
-const CHECKPOINT_LOCATION: &str = "checkpointLocation";
-const DELIVERY: &str = "delivery";
-const PROVENANCE: &str = "provenance";
 
 /// Adds `write_stream()` to DataFusion's data frames.
 pub trait StreamDataFrame {
@@ -121,8 +119,10 @@ impl DataStreamWriter {
         self
     }
 
-    /// Sets `checkpointLocation` (a path or the URL of an object store) or an option of the sink; names are
-    /// case-insensitive.
+    /// Sets an option of the query or of its sink; names are case-insensitive. Of the query are `checkpointLocation` (a
+    /// path or the URL of an object store), `maxUncommitted` (how long nothing may be committed before the sources are
+    /// held back) and `storeErrors` (`wait` or `stop`: what to do when the checkpoint cannot be written and something
+    /// around it must be mended).
     pub fn option(mut self, name: impl Into<String>, value: impl fmt::Display) -> Self {
         self.options.set(name, value.to_string());
         self
@@ -186,7 +186,7 @@ impl DataStreamWriter {
     /// # Errors
     /// The query asks for what no trigger supports, or the sink does not take its columns.
     pub async fn explain(self) -> Result<String> {
-        let (_, planned, sink) = self.plan().await?;
+        let (_, planned, sink) = self.plan(&QueryOptions::new(&self.options)?).await?;
         let sink = sink.map_or_else(|| MEMORY.to_owned(), |sink| sink.description());
         Ok(format!("sink {sink}, trigger {}\n\n{}", self.trigger, planned.explain()))
     }
@@ -198,7 +198,8 @@ impl DataStreamWriter {
     /// columns, a broker or topic is not there, the checkpoint is damaged or another query's, or data that it needs
     /// is gone.
     pub async fn start(mut self) -> Result<StreamingQuery> {
-        let (core, planned, sink) = self.plan().await?;
+        let options = QueryOptions::new(&self.options)?;
+        let (core, planned, sink) = self.plan(&options).await?;
         let is_active = |name: &str| {
             let mut queries = core.queries.lock();
             queries.retain(StreamingQuery::is_active);
@@ -225,6 +226,8 @@ impl DataStreamWriter {
             trigger: self.trigger,
             restart: self.restart,
             checkpoint: Arc::new(checkpoint),
+            store_errors: options.store_errors,
+            max_uncommitted: options.max_uncommitted,
             executors: core.runtime.executors(),
         };
         let query = engine::start(spec).await?.keeping(Arc::clone(&core.runtime) as _);
@@ -233,7 +236,10 @@ impl DataStreamWriter {
     }
 
     /// The session, the plan, and the sink unless it is the memory sink, which is made at the start.
-    async fn plan(&self) -> Result<(Arc<SessionCore>, PlannedQuery, Option<Arc<dyn Sink>>)> {
+    async fn plan(
+        &self,
+        options: &QueryOptions,
+    ) -> Result<(Arc<SessionCore>, PlannedQuery, Option<Arc<dyn Sink>>)> {
         let core = self.state.config().get_extension::<SessionCore>().ok_or_else(|| {
             Error::usage("the data frame is of another DataFusion session; make it with a StreamSession")
         })?;
@@ -251,26 +257,15 @@ impl DataStreamWriter {
             .format
             .as_deref()
             .ok_or_else(|| Error::usage("the query has no sink; say write_stream().format(\"kafka\")"))?;
-        let delivery = self.options.get(DELIVERY).map_or(Ok(Delivery::default()), str::parse)?;
-        let planned = match self.options.get(PROVENANCE).map_or(Ok(Provenance::default()), str::parse)? {
+        let planned = match options.provenance {
             Provenance::None => PlannedQuery::new(&self.state, self.plan.clone()).await?,
             Provenance::Headers => PlannedQuery::with_origins(&self.state, self.plan.clone()).await?,
         };
         if format.eq_ignore_ascii_case(MEMORY) {
             return Ok((core, planned, None));
         }
-        let mut options = Options::new();
-        let is_ours =
-            |name: &str| [CHECKPOINT_LOCATION, DELIVERY].iter().any(|own| name.eq_ignore_ascii_case(own));
-        for (name, value) in self.options.iter().filter(|(name, _)| !is_ours(name)) {
-            options.set(name, value);
-        }
-        // A sink that has never heard of it refuses the option, and gives what is the default without it.
-        if delivery == Delivery::ExactlyOnce {
-            options.set(DELIVERY, delivery.to_string());
-        }
-        let sink = core.sink(format)?.sink(&options, &planned.physical.schema())?;
-        if delivery == Delivery::ExactlyOnce && sink.delivery() != delivery {
+        let sink = core.sink(format)?.sink(&of_sink(&self.options), &planned.physical.schema())?;
+        if options.delivery == Delivery::ExactlyOnce && sink.delivery() != options.delivery {
             return Err(Error::usage(format!("{} cannot deliver exactly-once", sink.description())));
         }
         Ok((core, planned, Some(sink)))

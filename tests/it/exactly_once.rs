@@ -3,33 +3,29 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use epochflow::checkpoint::{Checkpoint, CheckpointStore};
+use epochflow::testing::{Fault, FaultyStore, Operation};
 use epochflow::{
     Delivery, EpochId, ErrorKind, Result, StreamDataFrame, StreamSession, StreamingQuery, Trigger,
 };
 
-use crate::support::gated_store::GatedStore;
 use crate::support::kafka::{Receiver, Record, Sender, brokers, ends, group_offsets, topic};
 use crate::support::scripted::Script;
+use crate::support::scripted_query::{checkpoint_in, in_memory};
 use crate::support::{PATIENCE, eventually, in_time};
 
 const OFTEN: Trigger = Trigger::Continuous(Duration::from_millis(20));
 const NEVER: Trigger = Trigger::Continuous(Duration::from_secs(3600));
 const BATCHES: Trigger = Trigger::ProcessingTime(Duration::ZERO);
 
-fn checkpoint(store: &Arc<GatedStore>) -> Checkpoint {
-    Checkpoint::from_store(CheckpointStore::from_object_store(Arc::clone(store) as _, "checkpoint".into()))
-}
-
-async fn commits(store: &Arc<GatedStore>) -> Vec<u64> {
-    checkpoint(store).facts().await.unwrap().commits.into_iter().map(|epoch| epoch.0).collect()
+async fn commits(store: &FaultyStore) -> Vec<u64> {
+    checkpoint_in(store).facts().await.unwrap().commits.into_iter().map(|epoch| epoch.0).collect()
 }
 
 /// A query from one source into a Kafka topic.
 struct Pipeline<'a> {
     select: &'a str,
     sink: &'a str,
-    store: &'a Arc<GatedStore>,
+    store: &'a FaultyStore,
     trigger: Trigger,
     options: &'a [(&'a str, &'a str)],
 }
@@ -42,7 +38,7 @@ impl Pipeline<'_> {
         let options = self.options.iter();
         let writer = options.fold(writer, |writer, (name, value)| writer.option(*name, *value));
         let writer = writer.delivery(Delivery::ExactlyOnce).trigger(self.trigger);
-        in_time("the start", writer.checkpoint(checkpoint(self.store)).start()).await
+        in_time("the start", writer.checkpoint(checkpoint_in(self.store)).start()).await
     }
 }
 
@@ -86,7 +82,7 @@ async fn written(topic: &str) -> i64 {
 async fn rows_are_written_at_once_and_committed_with_their_epoch_whose_offsets_the_group_holds() {
     for trigger in [NEVER, BATCHES] {
         let (source, sink) = (topic("in", 1).await, topic("out", 1).await);
-        let store = GatedStore::new();
+        let store = in_memory();
         let select = "SELECT value FROM events";
         let pipeline = Pipeline { select, sink: &sink, store: &store, trigger, options: &[] };
         let query = pipeline.start(&reading(&source)).await.unwrap();
@@ -106,7 +102,7 @@ async fn rows_are_written_at_once_and_committed_with_their_epoch_whose_offsets_t
 #[tokio::test(flavor = "multi_thread")]
 async fn an_idle_query_and_one_that_passes_nothing_open_no_transaction() {
     let (source, sink) = (topic("in", 1).await, topic("out", 1).await);
-    let store = GatedStore::new();
+    let store = in_memory();
     let select = "SELECT value FROM events WHERE CAST(value AS STRING) = 'none'";
     let pipeline = Pipeline { select, sink: &sink, store: &store, trigger: OFTEN, options: &[] };
     let session = reading(&source);
@@ -125,7 +121,7 @@ async fn an_idle_query_and_one_that_passes_nothing_open_no_transaction() {
 /// The sink has committed epoch 1, and the process dies before `commits/1` is there.
 async fn dies_between_the_commits(trigger: Trigger, scripts: bool) {
     let (source, sink) = (topic("in", 1).await, topic("out", 1).await);
-    let (store, script) = (GatedStore::new(), Script::new(1));
+    let (store, script) = (in_memory(), Script::new(1));
     let push = |values: std::ops::Range<u32>| {
         if scripts {
             values.for_each(|value| script.push(0, value.to_string()));
@@ -140,7 +136,7 @@ async fn dies_between_the_commits(trigger: Trigger, scripts: bool) {
     let query = pipeline.start(&first).await.unwrap();
     push(0..10);
     in_time("epochs that are whole", query.process_all_available()).await.unwrap();
-    store.close_to("commits/");
+    store.meet(Operation::Put, "commits/", Fault::Hang);
     push(10..20);
     let hanging = commits(&store).await.len() as u64;
     eventually("a reader of committed records sees more than the checkpoint has", async || {
@@ -149,7 +145,7 @@ async fn dies_between_the_commits(trigger: Trigger, scripts: bool) {
     .await;
     drop((query, first));
     assert_eq!(commits(&store).await.len() as u64, hanging);
-    store.open();
+    store.heal();
     let again = session();
     let query = pipeline.start(&again).await.unwrap();
     assert!(commits(&store).await.contains(&hanging), "the start asks the sink and writes what was missing");
@@ -172,39 +168,33 @@ async fn a_source_that_is_not_on_the_sinks_cluster_is_no_exception() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crash_before_the_sinks_commit_shows_nothing_of_the_epoch() {
-    for trigger in [OFTEN, BATCHES] {
-        let (source, sink) = (topic("in", 1).await, topic("out", 1).await);
-        let store = GatedStore::new();
-        let select = "SELECT value FROM events";
-        let pipeline = Pipeline { select, sink: &sink, store: &store, trigger, options: &[] };
-        let first = reading(&source);
-        let query = pipeline.start(&first).await.unwrap();
-        send(&source, 0..10);
-        in_time("epochs that are whole", query.process_all_available()).await.unwrap();
-        let before = written(&sink).await;
-        // Under a micro-batch trigger the end is logged first, so nothing would be written behind this gate.
-        if trigger == OFTEN {
-            store.close_to("offsets/");
-            send(&source, 10..20);
-            eventually("rows are written", async || (written(&sink).await > before).then_some(())).await;
-        } else {
-            store.close_to("commits/");
-            send(&source, 10..20);
-            eventually("rows are written", async || (written(&sink).await > before).then_some(())).await;
-        }
-        drop((query, first));
-        store.open();
-        let query = pipeline.start(&reading(&source)).await.unwrap();
-        in_time("the rest", query.process_all_available()).await.unwrap();
-        in_time("the stop", query.stop()).await.unwrap();
-        assert_eq!(seen(&sink).await, (0..20).collect::<Vec<_>>(), "{trigger}");
-    }
+    let (source, sink) = (topic("in", 1).await, topic("out", 1).await);
+    let store = in_memory();
+    let select = "SELECT value FROM events";
+    let pipeline = Pipeline { select, sink: &sink, store: &store, trigger: OFTEN, options: &[] };
+    let first = reading(&source);
+    let query = pipeline.start(&first).await.unwrap();
+    send(&source, 0..10);
+    in_time("epochs that are whole", query.process_all_available()).await.unwrap();
+    let before = written(&sink).await;
+    // The sink commits only behind this write.
+    store.meet(Operation::Put, "offsets/", Fault::Hang);
+    send(&source, 10..20);
+    eventually("rows are written", async || (written(&sink).await > before).then_some(())).await;
+    drop((query, first));
+    assert_eq!(seen(&sink).await, (0..10).collect::<Vec<_>>());
+    store.heal();
+    let session = reading(&source);
+    let query = pipeline.start(&session).await.unwrap();
+    in_time("the rest", query.process_all_available()).await.unwrap();
+    in_time("the stop", query.stop()).await.unwrap();
+    assert_eq!(seen(&sink).await, (0..20).collect::<Vec<_>>());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_instance_fences_the_first_which_ends_and_does_not_come_back() {
     let (source, sink) = (topic("in", 1).await, topic("out", 1).await);
-    let store = GatedStore::new();
+    let store = in_memory();
     let select = "SELECT value FROM events";
     let pipeline = Pipeline { select, sink: &sink, store: &store, trigger: NEVER, options: &[] };
     let (first, second) = (reading(&source), reading(&source));
@@ -231,7 +221,7 @@ async fn a_second_instance_fences_the_first_which_ends_and_does_not_come_back() 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_transaction_that_the_broker_has_given_up_is_written_again() {
     let (source, sink) = (topic("in", 1).await, topic("out", 1).await);
-    let store = GatedStore::new();
+    let store = in_memory();
     let options = [("kafka.transaction.timeout.ms", "1000"), ("kafka.message.timeout.ms", "1000")];
     let select = "SELECT value FROM events";
     let pipeline = Pipeline { select, sink: &sink, store: &store, trigger: NEVER, options: &options };
@@ -258,7 +248,7 @@ async fn a_transaction_that_the_broker_has_given_up_is_written_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_checkpoint_that_is_older_than_the_sink_is_refused() {
     let (source, sink) = (topic("in", 1).await, topic("out", 1).await);
-    let store = GatedStore::new();
+    let store = in_memory();
     let select = "SELECT value FROM events";
     let pipeline = Pipeline { select, sink: &sink, store: &store, trigger: BATCHES, options: &[] };
     let session = reading(&source);
@@ -268,7 +258,7 @@ async fn a_checkpoint_that_is_older_than_the_sink_is_refused() {
         in_time("the records", query.process_all_available()).await.unwrap();
         in_time("the stop", query.stop()).await.unwrap();
     }
-    let rewound = checkpoint(&store);
+    let rewound = checkpoint_in(&store);
     let inventory = rewound.inventory().await.unwrap();
     let edit = epochflow::checkpoint::rewind(&inventory, epochflow::checkpoint::RewindTo::Epoch(EpochId(0)));
     rewound.apply(&edit.unwrap()).await.unwrap();
@@ -280,12 +270,12 @@ async fn a_checkpoint_that_is_older_than_the_sink_is_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_memory_table_has_each_row_once_across_a_restart_in_the_middle_of_a_commit() {
-    let (store, script) = (GatedStore::new(), Script::new(1));
+    let (store, script) = (in_memory(), Script::new(1));
     let session = scripted(&script);
     let rows = session.sql("SELECT text FROM events").await.unwrap();
     let writer = rows.write_stream().format("memory").query_name("kept").trigger(OFTEN);
-    let query = in_time("the start", writer.checkpoint(checkpoint(&store)).start()).await.unwrap();
-    store.close_to("commits/");
+    let query = in_time("the start", writer.checkpoint(checkpoint_in(&store)).start()).await.unwrap();
+    store.meet(Operation::Put, "commits/", Fault::Hang);
     script.push(0, "a");
     let count = async || session.sql("SELECT * FROM kept").await.unwrap().count().await.unwrap();
     eventually("the table has the row", async || (count().await == 1).then_some(())).await;
@@ -293,7 +283,7 @@ async fn the_memory_table_has_each_row_once_across_a_restart_in_the_middle_of_a_
     script.push(0, "b");
     eventually("the query restarts", async || (query.status().restarts == 1).then_some(())).await;
     script.push(0, "c");
-    store.open();
+    store.heal();
     in_time("the rest", query.process_all_available()).await.unwrap();
     assert_eq!(count().await, 3);
     tokio::time::timeout(PATIENCE, query.stop()).await.unwrap().unwrap();

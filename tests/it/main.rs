@@ -1,5 +1,5 @@
 //! The integration tests: one binary, one module a promise. Those that need a real broker find it in
-//! `EPOCHFLOW_TEST_KAFKA`; `tests/run` starts one and sets it.
+//! `EPOCHFLOW_TEST_KAFKA`, those that need an S3 server in `EPOCHFLOW_TEST_S3`; `tests/run` starts both and sets these.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
 
 mod support;
@@ -21,4 +21,6 @@ mod parquet_sink;
 mod provenance;
 mod restart;
 mod rooms;
+mod s3;
 mod sql_support;
+mod store_faults;

@@ -1,15 +1,13 @@
 //! A query that fails goes on from its last commit, as far as its policy and the failure allow.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use epochflow::{Error, ErrorKind, RestartPolicy, StreamDataFrame, StreamSession, StreamingQuery, Trigger};
+use epochflow::{Error, ErrorKind, RestartPolicy, StreamingQuery, Trigger};
 
 use crate::support::recording::{Happened, Recording};
 use crate::support::scripted::Script;
+use crate::support::scripted_query::{OFTEN, copy};
 use crate::support::{eventually, in_time};
-
-const OFTEN: Trigger = Trigger::Continuous(Duration::from_millis(10));
 
 struct Running {
     script: Script,
@@ -19,12 +17,7 @@ struct Running {
 
 async fn start(trigger: Trigger, restart: RestartPolicy) -> Running {
     let (script, sink) = (Script::new(1), Recording::default());
-    let session = StreamSession::new().unwrap();
-    session.register_source(Arc::new(script.clone()));
-    session.register_sink(Arc::new(sink.clone()));
-    let events = session.read_stream().format("scripted").load().unwrap();
-    let rows = events.select_columns(&["text"]).unwrap();
-    let writer = rows.write_stream().format("recording").trigger(trigger).restart(restart);
+    let writer = copy(&script, &sink, trigger).await.restart(restart);
     let query = in_time("the start", writer.start()).await.unwrap();
     Running { script, sink, query }
 }

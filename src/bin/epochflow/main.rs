@@ -5,8 +5,10 @@
 
 mod checkpoint;
 mod demo;
+mod interrupts;
 mod progress;
 mod run;
+mod show;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -46,16 +48,8 @@ enum Command {
 
 #[derive(Debug, Subcommand)]
 enum CheckpointCommand {
-    /// What a checkpoint holds: query, last epoch, offsets.
-    Show {
-        /// Path or URL.
-        location: String,
-        /// As JSON.
-        #[arg(long)]
-        json: bool,
-        #[command(flatten)]
-        store: StoreArgs,
-    },
+    /// What a checkpoint holds: query, last epoch, offsets, who wrote it.
+    Show(show::ShowArgs),
     /// Read all of a checkpoint and name what is wrong with it; exit status 1 if anything is.
     Verify {
         /// Path or URL.
@@ -139,8 +133,9 @@ struct RunArgs {
     /// What the sink promises: at-least-once or exactly-once; wins over the sink table's option.
     #[arg(long, value_parser = delivery)]
     delivery: Option<Delivery>,
-    /// never, on-failure, or on-failure:MAX/WINDOW: what to do when the query fails in a way that another attempt may mend.
-    #[arg(long, default_value = "on-failure:10/10m", value_parser = restart_policy)]
+    /// What to do when the query fails in a way that another attempt may mend: never, on-failure (10 restarts in 10
+    /// minutes), or on-failure:MAX/WINDOW such as on-failure:3/1m.
+    #[arg(long, default_value = "on-failure", value_parser = restart_policy)]
     restart: RestartPolicy,
     #[command(flatten)]
     store: StoreArgs,
@@ -218,20 +213,4 @@ fn main() -> ExitCode {
 fn fail(message: &str, status: u8) -> ExitCode {
     eprintln!("epochflow: {}", message.split_whitespace().collect::<Vec<_>>().join(" "));
     ExitCode::from(status)
-}
-
-/// Resolves at SIGINT or SIGTERM.
-async fn interrupted() {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
-            tokio::select! {
-                _ = tokio::signal::ctrl_c() => {}
-                _ = terminate.recv() => {}
-            }
-            return;
-        }
-    }
-    let _ = tokio::signal::ctrl_c().await;
 }

@@ -4,11 +4,13 @@ use std::path::Path;
 
 use epochflow::{DataStreamWriter, Error, ErrorKind, Result, StreamSession, Trigger};
 
+use super::RunArgs;
+use super::interrupts::Interrupts;
 use super::progress::ProgressPrinter;
-use super::{RunArgs, interrupted};
 
 /// Runs a pipeline until it ends, fails, or is told to stop.
 pub(super) async fn run(args: RunArgs) -> Result<()> {
+    let mut interrupts = Interrupts::listen()?;
     let session = StreamSession::new()?;
     let mut writer = read(&session, &args.pipeline)
         .await?
@@ -27,12 +29,12 @@ pub(super) async fn run(args: RunArgs) -> Result<()> {
     // A broker that does not answer must not make the command deaf.
     let query = tokio::select! {
         query = writer.start() => query?,
-        () = interrupted() => return Ok(()),
+        () = interrupts.next() => return Ok(()),
     };
     let printer = tokio::spawn(ProgressPrinter::new(args.progress).print(query.progress()));
     tokio::select! {
         ended = query.await_termination() => ended?,
-        () = interrupted() => query.stop().await?,
+        () = interrupts.next() => query.stop().await?,
     }
     // The query has ended, so its progress has, too.
     printer.await.map_err(|e| Error::new(ErrorKind::Internal, "printing the progress failed").with_source(e))
