@@ -89,11 +89,15 @@ impl Options {
             let is_known = known.iter().any(|name| name.eq_ignore_ascii_case(lower))
                 || prefixes.iter().any(|prefix| lower.starts_with(prefix));
             if !is_known {
+                let takes: Vec<String> = known
+                    .iter()
+                    .map(|name| (*name).to_owned())
+                    .chain(prefixes.iter().map(|prefix| format!("{prefix}*")))
+                    .collect();
+                let takes = if takes.is_empty() { "none".to_owned() } else { takes.join(", ") };
                 return Err(Error::usage(format!(
-                    "option '{}' is not known to {owner}; it takes {}{}",
+                    "option '{}' is not known to {owner}; it takes {takes}",
                     entry.name,
-                    known.join(", "),
-                    prefixes.iter().map(|prefix| format!(", {prefix}*")).collect::<String>()
                 )));
             }
         }

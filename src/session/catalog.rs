@@ -106,7 +106,7 @@ fn add_folder(options: &mut Options, command: &CreateExternalTable) -> Result<()
     };
     options.set_default("path", location);
     if !command.table_partition_cols.is_empty() {
-        options.set_default("partitionBy", &command.table_partition_cols.join(","));
+        options.set_default("partitionBy", command.table_partition_cols.join(","));
     }
     Ok(())
 }

@@ -248,23 +248,20 @@ impl DataStreamWriter {
                 "the continuous trigger needs an interval between epochs of at least 1ms",
             ));
         }
-        if let Some(code) = &self.code {
-            let planned = PlannedQuery::new(&self.state, self.plan.clone()).await?;
-            let sink = self.code_sink(code, &core, &planned)?;
-            return Ok((core, planned, Some(sink)));
-        }
-        let format = self
-            .format
-            .as_deref()
-            .ok_or_else(|| Error::usage("the query has no sink; say write_stream().format(\"kafka\")"))?;
         let planned = match options.provenance {
             Provenance::None => PlannedQuery::new(&self.state, self.plan.clone()).await?,
             Provenance::Headers => PlannedQuery::with_origins(&self.state, self.plan.clone()).await?,
         };
-        if format.eq_ignore_ascii_case(MEMORY) {
-            return Ok((core, planned, None));
-        }
-        let sink = core.sink(format)?.sink(&of_sink(&self.options), &planned.physical.schema())?;
+        let sink = match (&self.code, self.format.as_deref()) {
+            (Some(code), _) => self.code_sink(code, &core, &planned)?,
+            (None, Some(format)) if format.eq_ignore_ascii_case(MEMORY) => return Ok((core, planned, None)),
+            (None, Some(format)) => {
+                core.sink(format)?.sink(&of_sink(&self.options), &planned.physical.schema())?
+            }
+            (None, None) => {
+                return Err(Error::usage("the query has no sink; say write_stream().format(\"kafka\")"));
+            }
+        };
         if options.delivery == Delivery::ExactlyOnce && sink.delivery() != options.delivery {
             return Err(Error::usage(format!("{} cannot deliver exactly-once", sink.description())));
         }
@@ -272,7 +269,7 @@ impl DataStreamWriter {
     }
 
     fn code_sink(&self, code: &Code, core: &SessionCore, planned: &PlannedQuery) -> Result<Arc<dyn Sink>> {
-        self.options.check_known("a sink of your own code", &[CHECKPOINT_LOCATION], &[])?;
+        of_sink(&self.options).check_known("a sink of your own code", &[], &[])?;
         match code {
             Code::Foreach(sink) => Ok(Arc::clone(sink)),
             Code::ForeachBatch(_) if matches!(self.trigger, Trigger::Continuous(_)) => Err(Error::usage(
