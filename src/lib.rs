@@ -42,4 +42,5 @@ pub use crate::session::{DataStreamReader, DataStreamWriter, StreamDataFrame, St
 pub use crate::sink::foreach::ForeachWriter;
 pub use crate::sink::{CommitMessage, Delivery, OwnedSource, Sink, SinkOwner, SinkProvider, SinkWriter};
 pub use crate::source::kafka::KafkaSourceProvider;
-pub use crate::source::{PartitionReader, ReadRequest, Source, SourceProvider};
+pub use crate::source::memory::MemoryStream;
+pub use crate::source::{MinRecords, PartitionReader, ReadMode, ReadRequest, Source, SourceProvider};

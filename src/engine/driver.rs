@@ -12,9 +12,10 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::QuerySpec;
-use super::bounds::plan_end;
+use super::admission::Admission;
+use super::bounds::{are_others, backlog, clamp, plan_end};
 use super::coordinator::{Coordinator, Effect, Event};
-use super::open::OpenQuery;
+use super::open::{OpenQuery, latest};
 use super::policy::{Bounds, Policy, Step, Until, policy};
 use super::reconcile::rival_entry;
 use super::report::EpochReports;
@@ -23,7 +24,7 @@ use super::slots::Slots;
 use super::task::{Command, PipelineTask, Sealed};
 use super::ticker::Ticker;
 use crate::checkpoint::{CommitEntry, OffsetEntry, OffsetMetadata, purge_threshold};
-use crate::epoch::{Cut, EpochId, Offset};
+use crate::epoch::{Cut, EpochId, Offset, SourceOffsets};
 use crate::error::{Error, Result};
 use crate::query::{QueryShared, Request, Trigger};
 use crate::sink::CommitMessage;
@@ -59,7 +60,7 @@ enum Done {
     Taken { sealed: SealedEnd, message: CommitMessage },
     Planned { latest: Cut },
     Available { target: Cut, answer: oneshot::Sender<Result<()>> },
-    Partitions { latest: Option<Cut> },
+    Partitions { are_others: bool },
     Purged,
     Nothing,
 }
@@ -90,6 +91,7 @@ pub(super) struct Driver<'a> {
     step_began: BTreeMap<(EpochId, &'static str), Instant>,
     reports: EpochReports,
     ticker: Ticker,
+    admission: Admission,
     metadata: Option<OffsetMetadata>,
     carried: Carried,
     rerun: Option<Cut>,
@@ -126,6 +128,7 @@ impl<'a> Driver<'a> {
         Ok(Self {
             spec,
             shared,
+            admission: Admission::new(open.sources.len()),
             sources: open.sources,
             policy: policy.clone(),
             coordinator: Coordinator::new(policy, slots.committed_ends(), open.next),
@@ -257,9 +260,9 @@ impl<'a> Driver<'a> {
                 self.answer_waiters();
                 Ok(())
             }
-            Done::Partitions { latest } => {
+            Done::Partitions { are_others } => {
                 self.is_discovering = false;
-                if latest.is_some_and(|latest| self.slots.differ_from(&latest)) && !self.is_changing {
+                if are_others && !self.is_changing {
                     self.is_changing = true;
                     self.event(Event::Stop)?;
                 }
@@ -274,21 +277,18 @@ impl<'a> Driver<'a> {
     }
 
     fn on_planned(&mut self, latest: Cut) -> Result<()> {
-        if self.carried.available.is_none() && self.slots.differ_from(&latest) && self.stop_deadline.is_none()
+        if self.carried.available.is_none()
+            && are_others(&self.slots.committed(), &latest)
+            && self.stop_deadline.is_none()
         {
             self.outcome = Some(Outcome::PartitionsChanged);
             return Ok(());
         }
-        let limited = self.policy.until != Until::OneEpoch;
-        let start = self.slots.committed();
-        let ends = self.sources.iter().zip(start.iter().zip(&latest)).map(|(source, (start, latest))| {
-            plan_end(start, latest, source.max_records_per_batch().filter(|_| limited))
-        });
-        let ends: Cut = ends.collect();
+        let ends = self.planned_ends(&latest);
         if self.policy.until == Until::CaughtUp {
             self.carried.available.get_or_insert_with(|| latest.clone());
         }
-        let is_new = ends != start;
+        let is_new = ends != self.slots.committed();
         self.shared.set_status(
             if is_new { "Processing new data" } else { "Waiting for data to arrive" },
             is_new,
@@ -299,6 +299,23 @@ impl<'a> Driver<'a> {
         }
         let ends = is_new.then(|| self.slots.ends(&ends));
         self.event(Event::Planned(ends))
+    }
+
+    /// Where the next batch ends. What bounds a batch has no meaning for one that takes all there is.
+    fn planned_ends(&mut self, latest: &Cut) -> Cut {
+        let is_limited = self.policy.until != Until::OneEpoch;
+        let may_wait = self.policy.until == Until::Stopped;
+        let (start, now) = (self.slots.committed(), self.started.elapsed());
+        let sources = self.sources.iter().zip(start.into_iter().zip(latest)).enumerate();
+        let end_of =
+            |(number, (source, (start, latest))): (usize, (&Arc<dyn Source>, (SourceOffsets, _)))| {
+                let min = source.min_records_per_batch().filter(|_| may_wait);
+                if !self.admission.admits(number, backlog(&start, latest), min, now) {
+                    return start;
+                }
+                plan_end(&start, latest, source.max_records_per_batch().filter(|_| is_limited))
+            };
+        sources.map(end_of).collect()
     }
 
     fn event(&mut self, event: Event) -> Result<()> {
@@ -355,28 +372,24 @@ impl<'a> Driver<'a> {
 
     fn plan(&mut self) {
         self.reports.restart_clock();
-        if let Some(latest) = self.carried.available.clone() {
-            self.spawn(async move { Ok(Done::Planned { latest }) });
-            return;
-        }
-        let sources = self.sources.clone();
+        let (sources, available) = (self.sources.clone(), self.carried.available.clone());
         self.spawn(async move {
             let latest = while_transient("asking the sources for their ends", || latest(&sources)).await?;
-            Ok(Done::Planned { latest })
+            Ok(Done::Planned {
+                latest: available.map_or_else(|| latest.clone(), |ends| clamp(&ends, &latest)),
+            })
         });
     }
 
     fn ask_for_partitions(&mut self) {
         self.is_discovering = true;
-        let sources = self.sources.clone();
+        let (sources, read) = (self.sources.clone(), self.slots.committed());
         self.spawn(async move {
-            match latest(&sources).await {
-                Ok(latest) => Ok(Done::Partitions { latest: Some(latest) }),
-                Err(error) => {
-                    tracing::debug!("could not ask for new partitions: {error}");
-                    Ok(Done::Partitions { latest: None })
-                }
+            let latest = latest(&sources).await;
+            if let Err(error) = &latest {
+                tracing::debug!("could not ask for new partitions: {error}");
             }
+            Ok(Done::Partitions { are_others: latest.is_ok_and(|latest| are_others(&read, &latest)) })
         });
     }
 
@@ -470,10 +483,6 @@ impl<'a> Driver<'a> {
     fn is_continuous(&self) -> bool {
         matches!(self.spec.trigger, Trigger::Continuous(_))
     }
-}
-
-async fn latest(sources: &[Arc<dyn Source>]) -> Result<Cut> {
-    futures::future::try_join_all(sources.iter().map(|source| source.latest_offsets())).await
 }
 
 async fn until(deadline: Option<Instant>) {

@@ -2,6 +2,7 @@
 //!
 //! `policy.rs` says what differs between triggers; `coordinator.rs` decides, `driver.rs` does, `task.rs` is one pipeline.
 
+mod admission;
 mod bounds;
 mod coordinator;
 mod driver;
@@ -32,6 +33,7 @@ use tokio::time::Instant;
 
 use self::driver::{Carried, Driver, Outcome};
 use self::open::OpenQuery;
+pub(crate) use self::open::check_sources;
 pub(crate) use self::policy::{MAX_UNCOMMITTED, StoreErrors};
 use self::restart::Restarts;
 use self::retry::while_transient;

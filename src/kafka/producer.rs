@@ -179,11 +179,10 @@ impl AckedProducer {
     /// # Errors
     /// The topic does not exist or no broker answers.
     pub(crate) fn partition_count(&self, topic: &str, timeout: Duration) -> Result<usize> {
-        let metadata = self
-            .inner
-            .client()
-            .fetch_metadata(Some(topic), timeout)
-            .map_err(|e| kafka_error(&format!("cannot look up topic '{topic}' to write to"), e))?;
+        let in_use = &self.inner.context().in_use;
+        let metadata = in_use
+            .ask(timeout, |wait| self.inner.client().fetch_metadata(Some(topic), wait))
+            .map_err(|e| in_use.unanswered(&format!("cannot look up topic '{topic}' to write to"), e))?;
         let found = metadata.topics().iter().find(|candidate| candidate.name() == topic);
         match found.and_then(|found| found.error()) {
             None => Ok(found.map_or(0, |found| found.partitions().len())),
@@ -192,6 +191,11 @@ impl AckedProducer {
                 KafkaError::MetadataFetch(RDKafkaErrorCode::from(error)),
             )),
         }
+    }
+
+    /// Whether the brokers refuse the producer's login or certificate.
+    pub(crate) fn is_refused(&self) -> bool {
+        self.inner.context().in_use.is_refused()
     }
 
     /// Resolves when a record has left the queue since the call, or after a moment at the latest.

@@ -252,6 +252,7 @@ impl DataStreamWriter {
             Provenance::None => PlannedQuery::new(&self.state, self.plan.clone()).await?,
             Provenance::Headers => PlannedQuery::with_origins(&self.state, self.plan.clone()).await?,
         };
+        engine::check_sources(&planned, self.trigger)?;
         let sink = match (&self.code, self.format.as_deref()) {
             (Some(code), _) => self.code_sink(code, &core, &planned)?,
             (None, Some(format)) if format.eq_ignore_ascii_case(MEMORY) => return Ok((core, planned, None)),

@@ -161,6 +161,7 @@ fn wait_for_topic(producer: &AckedProducer, topic: &str, brokers: &str) -> Resul
     loop {
         match producer.partition_count(topic, Duration::from_secs(10)) {
             Ok(count) if count > 0 => return Ok(()),
+            Err(error) if producer.is_refused() => return Err(error),
             Err(error) if error.kind() == ErrorKind::Transient && attempt == 1 => {
                 return Err(Error::new(
                     ErrorKind::Transient,

@@ -1,5 +1,6 @@
 //! What the tests share.
 
+pub(crate) mod copy;
 pub(crate) mod engine;
 pub(crate) mod kafka;
 pub(crate) mod recording;
