@@ -1,6 +1,7 @@
 //! The task of one pipeline: reads, transforms and writes without pause, and ends epochs when told to.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use arrow::array::RecordBatch;
@@ -12,6 +13,7 @@ use crate::epoch::{EpochId, Offset, SourceRange};
 use crate::error::{Error, Result};
 use crate::plan::pipeline::Pipeline;
 use crate::sink::{CommitMessage, SinkWriter};
+use crate::telemetry::{EpochAcks, PipelineClock, TaskLatencies};
 
 /// What the driver tells a pipeline.
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +36,11 @@ pub(super) struct Sealed {
     pub(super) end: Offset,
     pub(super) rows_in: u64,
     pub(super) rows_out: u64,
+    /// Batches that the sink was given.
+    pub(super) batches: u64,
+    pub(super) latencies: TaskLatencies,
+    /// Complete once `taken` has resolved.
+    pub(super) acks: Arc<EpochAcks>,
     /// Resolves when the sink has taken all rows of the epoch.
     pub(super) taken: BoxFuture<'static, Result<CommitMessage>>,
 }
@@ -52,6 +59,8 @@ pub(super) struct PipelineTask {
     finishing: Option<EpochId>,
     rows_in_before: u64,
     rows_out: u64,
+    batches: u64,
+    clock: PipelineClock,
 }
 
 /// What the stream has to say.
@@ -69,8 +78,9 @@ impl PipelineTask {
         commands: mpsc::Receiver<Command>,
         sealed: mpsc::Sender<Sealed>,
         is_open: bool,
+        clock: PipelineClock,
     ) -> Self {
-        let (rows_in_before, rows_out) = (0, 0);
+        let (rows_in_before, rows_out, batches) = (0, 0, 0);
         let (is_paused, finishing) = (false, None);
         let at = pipeline.flow.position();
         let records = SourceRange { partition: pipeline.partition.clone(), from: at, to: at };
@@ -86,6 +96,8 @@ impl PipelineTask {
             finishing,
             rows_in_before,
             rows_out,
+            batches,
+            clock,
         }
     }
 
@@ -113,6 +125,27 @@ impl PipelineTask {
         }
     }
 
+    async fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+        let position = self.pipeline.flow.position();
+        // An operator may make several batches of one.
+        if position > self.records.to {
+            self.records.from = std::mem::replace(&mut self.records.to, position);
+        }
+        let rows = batch.num_rows() as u64;
+        if rows == 0 {
+            return Ok(());
+        }
+        self.rows_out += rows;
+        self.batches += 1;
+        // Operators pass on what they have before they ask for more, so this came of the batch handed over last.
+        let hand_over = self.pipeline.flow.hand_over();
+        self.writer.next_rows_are_of(&self.records);
+        let written = self.writer.write_timed(batch, self.clock.acks(hand_over)).await;
+        written.map_err(|error| error.at(&self.records))?;
+        self.clock.written(hand_over, rows);
+        Ok(())
+    }
+
     fn on_command(&mut self, command: Command) {
         match command {
             Command::Finish { epoch, end, last } => {
@@ -132,32 +165,22 @@ impl PipelineTask {
         }
     }
 
-    async fn write(&mut self, batch: &RecordBatch) -> Result<()> {
-        let position = self.pipeline.flow.position();
-        // An operator may make several batches of one.
-        if position > self.records.to {
-            self.records.from = std::mem::replace(&mut self.records.to, position);
-        }
-        if batch.num_rows() == 0 {
-            return Ok(());
-        }
-        self.rows_out += batch.num_rows() as u64;
-        self.writer.next_rows_are_of(&self.records);
-        self.writer.write(batch).await.map_err(|error| error.at(&self.records))
-    }
-
     /// Ends the epoch. Nothing here waits for acknowledgements: the next epoch's records go on at once.
     async fn seal(&mut self) -> Result<()> {
         let Some(epoch) = self.finishing.take() else {
             return Ok(());
         };
         let rows_in = self.pipeline.flow.rows();
+        let (latencies, acks) = self.clock.seal();
         let sealed = Sealed {
             slot: self.slot,
             epoch,
             end: self.pipeline.flow.position(),
             rows_in: rows_in - self.rows_in_before,
             rows_out: std::mem::take(&mut self.rows_out),
+            batches: std::mem::take(&mut self.batches),
+            latencies,
+            acks,
             taken: self.writer.seal(epoch),
         };
         self.rows_in_before = rows_in;

@@ -7,21 +7,29 @@ use crate::error::Result;
 use crate::options::{Options, invalid, parse_duration};
 use crate::provenance::Provenance;
 use crate::sink::Delivery;
+use crate::telemetry::LatencySlo;
 
 pub(super) const CHECKPOINT_LOCATION: &str = "checkpointLocation";
 const MAX_UNCOMMITTED_OPTION: &str = "maxUncommitted";
 const STORE_ERRORS: &str = "storeErrors";
 pub(super) const DELIVERY: &str = "delivery";
 pub(super) const PROVENANCE: &str = "provenance";
-const NAMES: [&str; 3] = [CHECKPOINT_LOCATION, MAX_UNCOMMITTED_OPTION, STORE_ERRORS];
+const LATENCY_SLO: &str = "latencySlo";
+/// Spark's `spark.sql.streaming.noDataProgressEventInterval`.
+const IDLE_INTERVAL: &str = "noDataProgressEventInterval";
+const NAMES: [&str; 5] =
+    [CHECKPOINT_LOCATION, MAX_UNCOMMITTED_OPTION, STORE_ERRORS, LATENCY_SLO, IDLE_INTERVAL];
 
-/// What a query does while its checkpoint cannot be written, and what it asks of its sink.
+/// What a query does while its checkpoint cannot be written, what it asks of its sink, and what it tells of itself.
 #[derive(Debug)]
 pub(super) struct QueryOptions {
     pub(super) max_uncommitted: Duration,
     pub(super) store_errors: StoreErrors,
     pub(super) delivery: Delivery,
     pub(super) provenance: Provenance,
+    /// How often listeners hear that there is nothing to do.
+    pub(super) idle_interval: Duration,
+    pub(super) slo: Option<LatencySlo>,
 }
 
 impl QueryOptions {
@@ -40,7 +48,14 @@ impl QueryOptions {
         };
         let delivery = options.get(DELIVERY).map_or(Ok(Delivery::default()), str::parse)?;
         let provenance = options.get(PROVENANCE).map_or(Ok(Provenance::default()), str::parse)?;
-        Ok(Self { max_uncommitted, store_errors, delivery, provenance })
+        let idle_interval = match options.get(IDLE_INTERVAL) {
+            None => Duration::from_secs(10),
+            Some(text) => {
+                parse_duration(text).map_err(|_| invalid(IDLE_INTERVAL, text, "a time span, such as 10s"))?
+            }
+        };
+        let slo = options.parse(LATENCY_SLO, "a time span, @p and a percentile, such as 5ms@p99")?;
+        Ok(Self { max_uncommitted, store_errors, delivery, provenance, idle_interval, slo })
     }
 }
 

@@ -25,6 +25,7 @@ pub use self::delivery::{Delivery, OwnedSource, SinkOwner};
 use crate::epoch::{EpochId, SourceOffsets, SourceRange};
 use crate::error::Result;
 use crate::options::Options;
+use crate::telemetry::AckClock;
 
 /// Makes sinks of one format, such as `kafka`, from options.
 pub trait SinkProvider: fmt::Debug + Send + Sync {
@@ -111,6 +112,17 @@ pub trait SinkWriter: Send {
     /// Says which records the rows of the next [`write`](SinkWriter::write) come from, for writers that learn of a failure
     /// only after it: [`Error::at`](crate::Error::at). Errors of `write` itself get them from the engine.
     fn next_rows_are_of(&mut self, _records: &SourceRange) {}
+    /// The same for a sink that learns when single rows are safe: it calls [`AckClock::start`] for the rows that it sends
+    /// off together, and drops what it gets when the last of them is acknowledged. The engine calls this one. By default
+    /// rows count as safe when [`write`](SinkWriter::write) has taken them.
+    ///
+    /// # Errors
+    /// As [`write`](SinkWriter::write).
+    async fn write_timed(&mut self, batch: &RecordBatch, acks: &AckClock) -> Result<()> {
+        self.write(batch).await?;
+        acks.written(batch.num_rows());
+        Ok(())
+    }
 
     /// Ends the running epoch; rows written from now on belong to the next one. Does not wait: the future resolves when
     /// all of the epoch's rows are safe in the sink, while the next epoch's are being written.

@@ -14,7 +14,7 @@ use tokio::io::AsyncWrite;
 /// The name under which DataFusion knows a store.
 pub(crate) use datafusion::execution::object_store::ObjectStoreUrl as StoreUrl;
 
-use crate::checkpoint::store::sync_file;
+use crate::checkpoint::sync_file;
 pub(crate) use crate::checkpoint::{CheckpointStore as FileStore, Created};
 use crate::error::{Error, Result};
 
@@ -25,6 +25,10 @@ impl FileStore {
     /// The store that all paths of [`file`](FileStore::file) are in.
     pub(crate) fn object_store(&self) -> &Arc<dyn ObjectStore> {
         &self.store
+    }
+
+    pub(crate) fn is_remote(&self) -> bool {
+        self.folder.is_none()
     }
 
     /// Begins to write the file at `path`, in parts where it is large.

@@ -191,6 +191,8 @@ impl OpenFile {
 
 fn failed(layout: &Layout, path: &str, error: ParquetError) -> Error {
     let kind = match &error {
+        // A remote store is behind a network; on a disk something must be mended.
+        ParquetError::External(_) if layout.files.is_remote() => ErrorKind::Transient,
         ParquetError::External(_) => ErrorKind::Environment,
         _ => ErrorKind::Data,
     };
