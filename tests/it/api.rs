@@ -126,7 +126,7 @@ async fn what_is_wrong_is_said_before_the_start() {
     let events = || session.read_stream().format("scripted").load().unwrap();
     for (writer, hint) in [
         (events().write_stream(), "no sink"),
-        (events().write_stream().format("parchment"), "console, kafka, noop, memory"),
+        (events().write_stream().format("parchment"), "console, kafka, noop, parquet, memory"),
         (events().write_stream().format("noop").option("colour", "red"), "'colour'"),
         (events().write_stream().format("memory"), "query_name"),
         (events().write_stream().format("kafka").option("topic", "t"), "column 'value'"),
