@@ -155,6 +155,8 @@ pub(crate) fn is_secret(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     [
         "password",
+        "passphrase",
+        "private.key",
         "secret",
         "token",
         "jaas",
@@ -162,7 +164,6 @@ pub(crate) fn is_secret(name: &str) -> bool {
         "keystore.key",
         "access_key",
         "credential",
-        "sasl.oauthbearer.config",
     ]
     .iter()
     .any(|mark| name.contains(mark))

@@ -5,6 +5,7 @@
 mod support;
 
 mod api;
+mod bench;
 mod checkpoint_files;
 mod checkpoint_show;
 mod checkpoint_tools;

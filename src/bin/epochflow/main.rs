@@ -3,6 +3,7 @@
 //! Exit status: 0 when the query ended as it should, 1 when it failed, 2 for wrong usage. Logs go to stderr (`RUST_LOG`),
 //! results to stdout.
 
+mod bench;
 mod checkpoint;
 mod demo;
 mod interrupts;
@@ -44,6 +45,8 @@ enum Command {
         #[arg(long, default_value = "continuous:1s", value_parser = trigger)]
         trigger: Trigger,
     },
+    /// Measure latency and throughput on your own broker, beside a bare relay: benches/README.md.
+    Bench(Box<bench::BenchArgs>),
     /// Look into checkpoints, and change where a stopped query goes on.
     #[command(subcommand)]
     Checkpoint(CheckpointCommand),
@@ -215,6 +218,7 @@ fn main() -> ExitCode {
             Command::Demo(args) => demo::demo(args).await,
             Command::Run(args) => run::run(args).await,
             Command::Explain { pipeline, trigger } => run::explain(&pipeline, trigger).await,
+            Command::Bench(args) => bench::bench(*args).await,
             Command::Checkpoint(command) => checkpoint::run(command).await,
         }
     });
