@@ -23,7 +23,7 @@ const TESTING: &str = "testing";
 /// Files that may name these, beside the rooms in the second part.
 const MAY_NAME: &[(&str, &[&str])] = &[
     ("rdkafka::", &["kafka", "source/kafka", "sink/kafka", "bin/epochflow/demo.rs", "bin/epochflow/bench"]),
-    ("object_store::", &["checkpoint", "testing", "bin/epochflow/bench/library.rs"]),
+    ("object_store::", &["checkpoint", "store", "testing", "bin/epochflow/bench/library.rs"]),
     ("metrics_exporter_prometheus::", &["bin"]),
     ("hdrhistogram::", &["telemetry", "bin"]),
 ];
