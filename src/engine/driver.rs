@@ -307,8 +307,12 @@ impl<'a> Driver<'a> {
         match effect {
             Effect::Plan => self.plan(),
             Effect::Finish { epoch, ends, last } => {
-                if ends.is_none() {
-                    self.reports.begin(epoch, self.sources.len(), None);
+                match &ends {
+                    None => self.reports.begin(epoch, self.sources.len(), None),
+                    Some(_) => {
+                        let time = self.metadata.as_ref().map(|metadata| metadata.batch_timestamp_ms);
+                        self.spec.planned.live.begin_batch(time);
+                    }
                 }
                 self.step_began.insert((epoch, "addBatch"), Instant::now());
                 let ends = ends.unwrap_or_default();

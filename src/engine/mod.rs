@@ -7,6 +7,7 @@ mod coordinator;
 mod driver;
 mod open;
 mod policy;
+mod reload;
 mod report;
 mod retry;
 mod runtime;
@@ -18,6 +19,7 @@ mod ticker;
 mod coordinator_tests;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use datafusion::execution::TaskContext;
 use tokio::sync::mpsc;
@@ -42,6 +44,8 @@ pub(crate) struct QuerySpec {
     pub(crate) trigger: Trigger,
     pub(crate) checkpoint: Arc<Checkpoint>,
     pub(crate) executors: Executors,
+    /// How often the static sides of joins are read anew; `None`: once, at the start.
+    pub(crate) static_reload: Option<Duration>,
 }
 
 /// Starts a query. What can be known before the first record is known when this returns.
@@ -55,6 +59,7 @@ pub(crate) async fn start(spec: QuerySpec) -> Result<StreamingQuery> {
         spec.sink.open().await?;
         // Before the checkpoint is read: a restart deletes what a running query has not committed.
         let lock = spec.checkpoint.lock().await?;
+        reload::load(&spec).await?;
         let open = OpenQuery::new(&spec).await?;
         let id = spec.checkpoint.query_id().await?;
         Ok::<_, Error>((id, spec, open, lock))
@@ -83,6 +88,7 @@ async fn drive(
     mut requested: mpsc::Receiver<Request>,
 ) -> Result<()> {
     let mut carried = Carried::default();
+    let _reloads = reload::in_background(&spec);
     loop {
         let mut driver = Driver::new(&spec, open, &shared, carried)?;
         match driver.run(&mut requested).await? {

@@ -1,10 +1,14 @@
 //! From a DataFusion plan to one pipeline for each source partition.
 //!
-//! `table.rs` puts sources into DataFusion as tables and leaves; `rules.rs` and `now.rs` make DataFusion fit for endless
-//! input; `support.rs` refuses queries before they are planned, `check.rs` plans before they run; `pipeline.rs` binds the
-//! leaves to readers and opens the streams.
+//! `table.rs` puts sources into DataFusion as tables and leaves; `rules.rs`, `now.rs` and `async_calls.rs` make DataFusion fit
+//! for endless input, `join/` joins it with tables that end; `support.rs` refuses queries before they are planned, `check.rs` plans
+//! before they run; `pipeline.rs` binds the leaves to readers and opens the streams. `live.rs` is what changes while a
+//! query runs.
 
+mod async_calls;
 pub(crate) mod check;
+mod join;
+mod live;
 pub(crate) mod now;
 pub(crate) mod pipeline;
 pub(crate) mod rules;
@@ -16,7 +20,10 @@ use std::sync::Arc;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::{ExecutionPlan, displayable};
+use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 
+use self::join::StaticJoinPlanner;
+pub(crate) use self::live::Live;
 use crate::error::Result;
 
 /// A query that was found fit to run: its sources are known, none of them is open.
@@ -24,19 +31,27 @@ use crate::error::Result;
 pub(crate) struct PlannedQuery {
     pub(crate) logical: LogicalPlan,
     pub(crate) physical: Arc<dyn ExecutionPlan>,
+    pub(crate) live: Arc<Live>,
 }
 
 impl PlannedQuery {
-    /// Checks, optimises and plans `logical`. Does no I/O.
+    /// Checks, optimises and plans `logical`. Reads no stream and no table.
     ///
     /// # Errors
     /// The query asks for what no trigger supports.
     pub(crate) async fn new(state: &SessionState, logical: LogicalPlan) -> Result<Self> {
-        support::check(&logical)?;
-        let logical = state.optimize(&logical)?;
-        let physical = state.query_planner().create_physical_plan(&logical, state).await?;
+        if let Some(unsupported) = support::find_unsupported(&logical)? {
+            return Err(unsupported.error(None));
+        }
+        let clock = Arc::default();
+        let logical = state.optimize(&now::bind(logical, &clock)?)?;
+        let logical = join::replace_joins(logical)?;
+        let joins = Arc::new(StaticJoinPlanner::new(state));
+        let planner = DefaultPhysicalPlanner::with_extension_planners(vec![joins]);
+        let physical = planner.create_physical_plan(&logical, state).await?;
         check::check_nodes(&physical)?;
-        Ok(Self { logical, physical })
+        let live = Arc::new(Live::new(clock, &physical)?);
+        Ok(Self { logical, physical, live })
     }
 
     /// The plans as text, logical first.

@@ -10,6 +10,7 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::DataFrame;
 
 use super::SessionCore;
+use super::settings::QueryOptions;
 use crate::checkpoint::Checkpoint;
 use crate::engine::{self, QuerySpec};
 use crate::error::{Error, Result};
@@ -21,7 +22,6 @@ use crate::sink::memory::{MemorySink, MemoryTable};
 
 /// The memory sink puts a table into the session, which no other sink does: it is made here.
 pub(super) const MEMORY: &str = "memory";
-const CHECKPOINT_LOCATION: &str = "checkpointLocation";
 
 /// Adds `write_stream()` to DataFusion's data frames.
 pub trait StreamDataFrame {
@@ -82,8 +82,8 @@ impl DataStreamWriter {
         self
     }
 
-    /// Sets `checkpointLocation` (a path or the URL of an object store) or an option of the sink; names are
-    /// case-insensitive.
+    /// Sets `checkpointLocation` (a path or the URL of an object store), another option of the query, or one of the sink;
+    /// names are case-insensitive.
     pub fn option(mut self, name: impl Into<String>, value: impl fmt::Display) -> Self {
         self.options.set(name, value.to_string());
         self
@@ -148,9 +148,10 @@ impl DataStreamWriter {
                 "a query with the name '{name}' is active in this session; stop it or choose another name"
             )));
         }
+        let options = QueryOptions::new(&self.options, self.state.config())?;
         let checkpoint = match self.checkpoint.take() {
             Some(checkpoint) => checkpoint,
-            None => self.open_checkpoint(&core)?,
+            None => self.open_checkpoint(&core, options.checkpoint_location.as_deref())?,
         };
         let sink = match sink {
             Some(sink) => sink,
@@ -164,6 +165,7 @@ impl DataStreamWriter {
             trigger: self.trigger,
             checkpoint: Arc::new(checkpoint),
             executors: core.runtime.executors(),
+            static_reload: options.static_reload,
         };
         let query = engine::start(spec).await?.keeping(Arc::clone(&core.runtime) as _);
         core.queries.lock().push(query.clone());
@@ -188,27 +190,22 @@ impl DataStreamWriter {
         if format.eq_ignore_ascii_case(MEMORY) {
             return Ok((core, planned, None));
         }
-        let mut options = Options::new();
-        for (name, value) in
-            self.options.iter().filter(|(name, _)| !name.eq_ignore_ascii_case(CHECKPOINT_LOCATION))
-        {
-            options.set(name, value);
-        }
+        let options = QueryOptions::of_the_sink(&self.options);
         let sink = core.sink(format)?.sink(&options, &planned.physical.schema())?;
         Ok((core, planned, Some(sink)))
     }
 
-    fn open_checkpoint(&self, core: &SessionCore) -> Result<Checkpoint> {
+    fn open_checkpoint(&self, core: &SessionCore, location: Option<&str>) -> Result<Checkpoint> {
         let format = self.format.as_deref().unwrap_or_default();
         let is_temporary = || {
             format.eq_ignore_ascii_case(MEMORY)
                 || core.sink(format).is_ok_and(|provider| provider.allows_temporary_checkpoint())
         };
-        match self.options.get(CHECKPOINT_LOCATION) {
+        match location {
             Some(location) => Checkpoint::open(location, &self.store_options),
             None if is_temporary() => Checkpoint::open(&format!("memory://{}", uuid::Uuid::new_v4()), &[]),
             None => Err(Error::usage(format!(
-                "the query has no checkpoint, so it would lose its place; set option '{CHECKPOINT_LOCATION}' to a path or to the URL of an object store"
+                "the query has no checkpoint, so it would lose its place; set option 'checkpointLocation' to a path or to the URL of an object store"
             ))),
         }
     }

@@ -13,5 +13,7 @@ mod crash;
 mod kafka_records;
 mod latency;
 mod micro_batch;
+mod operations;
 mod rooms;
 mod sql_support;
+mod static_tables;

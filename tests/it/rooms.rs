@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 /// Each room and the rooms that it may name. What is not here may be named by all: `epoch`, `error`, `options`.
 const MAY_KNOW: &[(&str, &[&str])] = &[
     ("checkpoint", &[]),
+    ("functions", &[]),
     ("kafka", &[]),
     ("source", &["kafka"]),
     ("sink", &["kafka"]),
     ("plan", &["source"]),
     ("query", &[]),
     ("engine", &["plan", "source", "sink", "checkpoint", "query"]),
-    ("session", &["engine", "plan", "source", "sink", "checkpoint", "query"]),
+    ("session", &["engine", "functions", "plan", "source", "sink", "checkpoint", "query"]),
 ];
 const COMMON: &[&str] = &["epoch", "error", "options"];
 /// Files that may name these, beside the rooms in the second part.
