@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::QuerySpec;
+use super::bad_records::BadRecordHandler;
 use super::bounds::plan_end;
 use super::coordinator::{Coordinator, Effect, Event};
 use super::open::OpenQuery;
@@ -113,12 +114,23 @@ impl<'a> Driver<'a> {
         let (report, sealed) = mpsc::channel(open.pipelines.len().max(1) * 2);
         let mut slots = Slots::new(open.sources.len());
         let mut tasks = JoinSet::new();
+        let bad_records = BadRecordHandler::new(spec, shared.id);
         for (slot, pipeline) in open.pipelines.into_iter().enumerate() {
             // Every epoch in flight has one command, and a pause and a resume may stand between two.
             let (commands, commanded) = mpsc::channel(4 * policy.max_in_flight + 4);
             slots.push(&pipeline, commands);
             let writer = spec.sink.writer(slot)?;
-            let task = PipelineTask::new(slot, pipeline, writer, commanded, report.clone(), is_open);
+            let handler = bad_records.clone();
+            let task = PipelineTask::new(
+                slot,
+                pipeline,
+                writer,
+                handler,
+                commanded,
+                report.clone(),
+                is_open,
+                open.next,
+            );
             tasks.spawn_on(task.run(), spec.executors.next_pipeline());
         }
         Ok(Self {
@@ -224,9 +236,10 @@ impl<'a> Driver<'a> {
     }
 
     fn on_sealed(&mut self, sealed: Sealed) {
-        let Sealed { slot, epoch, end, rows_in, rows_out, taken } = sealed;
+        let Sealed { slot, epoch, end, rows_in, rows_out, bad_rows, taken } = sealed;
         if let Some(source) = self.slots.seal(slot, end) {
             self.reports.add_rows(epoch, source, rows_in, rows_out);
+            self.reports.add_bad_rows(epoch, bad_rows);
         }
         let sealed = SealedEnd { slot, epoch, end };
         self.background.push(Box::pin(async move { Ok(Done::Taken { sealed, message: taken.await? }) }));

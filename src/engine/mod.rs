@@ -2,9 +2,11 @@
 //!
 //! `policy.rs` says what differs between triggers; `coordinator.rs` decides, `driver.rs` does, `task.rs` is one pipeline.
 
+mod bad_records;
 mod bounds;
 mod coordinator;
 mod driver;
+mod evaluation;
 mod open;
 mod policy;
 mod reload;
@@ -31,7 +33,7 @@ pub(crate) use self::runtime::{EngineRuntime, Executors};
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
 use crate::plan::PlannedQuery;
-use crate::query::{QueryShared, Request, StreamingQuery, Trigger};
+use crate::query::{BadRecords, QueryShared, Request, StreamingQuery, Trigger};
 use crate::sink::Sink;
 
 /// All that a query needs to run.
@@ -46,6 +48,7 @@ pub(crate) struct QuerySpec {
     pub(crate) executors: Executors,
     /// How often the static sides of joins are read anew; `None`: once, at the start.
     pub(crate) static_reload: Option<Duration>,
+    pub(crate) bad_records: BadRecords,
 }
 
 /// Starts a query. What can be known before the first record is known when this returns.

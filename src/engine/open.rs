@@ -11,7 +11,7 @@ use crate::checkpoint::{
 use crate::epoch::{Cut, EpochId, SourceOffsets};
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::pipeline::{self, Pipeline};
-use crate::query::Trigger;
+use crate::query::{BadRecords, Trigger};
 use crate::source::{ReadRequest, Source};
 
 /// A query at the place where it goes on.
@@ -28,17 +28,18 @@ pub(super) struct OpenQuery {
 
 impl OpenQuery {
     pub(super) async fn new(spec: &QuerySpec) -> Result<Self> {
-        let planned = pipeline::sources(&spec.planned.physical)?;
+        let planned = pipeline::sources(&spec.planned.physical, spec.bad_records == BadRecords::DeadLetter)?;
         let sources: Vec<Arc<dyn Source>> =
             planned.iter().map(|planned| Arc::clone(&planned.source)).collect();
         let bounded = !matches!(spec.trigger, Trigger::Continuous(_));
         let place = Place::find(spec, &sources, bounded).await?;
         let mut readers = Vec::with_capacity(planned.len());
         for (planned, start) in planned.iter().zip(&place.start) {
-            let request = ReadRequest { start: start.clone(), projection: planned.projection.clone() };
+            let request =
+                ReadRequest { start: start.clone(), projection: planned.columns.projection.clone() };
             readers.push(planned.source.open(request).await?);
         }
-        let pipelines = pipeline::open(&spec.planned.physical, readers, &spec.context)?;
+        let pipelines = pipeline::open(&spec.planned.physical, &planned, readers, &spec.context)?;
         let Place { next, rerun, metadata, .. } = place;
         Ok(Self { sources, pipelines, next, rerun, metadata })
     }

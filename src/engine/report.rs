@@ -25,6 +25,7 @@ struct EpochReport {
     /// Records read, by source.
     rows_in: Vec<u64>,
     rows_out: u64,
+    bad_rows: u64,
     durations: BTreeMap<&'static str, u64>,
     latest: Option<Cut>,
 }
@@ -40,10 +41,18 @@ impl EpochReports {
         let (timestamp, begun) = self.began;
         // Under the continuous trigger the next epoch's records come from now on.
         self.began = (Utc::now(), Instant::now());
-        let (rows_out, durations) = (0, BTreeMap::new());
+        let (rows_out, bad_rows, durations) = (0, 0, BTreeMap::new());
         self.open.push_back((
             epoch,
-            EpochReport { timestamp, begun, rows_in: vec![0; sources], rows_out, durations, latest },
+            EpochReport {
+                timestamp,
+                begun,
+                rows_in: vec![0; sources],
+                rows_out,
+                bad_rows,
+                durations,
+                latest,
+            },
         ));
     }
 
@@ -58,6 +67,12 @@ impl EpochReports {
             if let Some(rows) = report.rows_in.get_mut(source) {
                 *rows += rows_in;
             }
+        }
+    }
+
+    pub(super) fn add_bad_rows(&mut self, epoch: EpochId, rows: u64) {
+        if let Some(report) = self.report(epoch) {
+            report.bad_rows += rows;
         }
     }
 
@@ -115,6 +130,7 @@ impl EpochReports {
             batch_id: epoch.0,
             batch_duration: millis(own),
             num_input_rows: total,
+            num_bad_rows: report.bad_rows,
             input_rows_per_second: total as f64 / since_last,
             processed_rows_per_second: total as f64 / own.as_secs_f64(),
             duration_ms: report.durations,

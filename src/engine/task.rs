@@ -1,13 +1,10 @@
 //! The task of one pipeline: reads, transforms and writes without pause, and ends epochs when told to.
 
-use std::pin::Pin;
-use std::task::{Context, Poll};
-
-use arrow::array::RecordBatch;
-use futures::Stream;
 use futures::future::BoxFuture;
 use tokio::sync::mpsc;
 
+use super::bad_records::{BadRecord, BadRecordHandler};
+use super::evaluation::{Evaluation, Step};
 use crate::epoch::{EpochId, Offset};
 use crate::error::{Error, Result};
 use crate::plan::pipeline::Pipeline;
@@ -34,6 +31,7 @@ pub(super) struct Sealed {
     pub(super) end: Offset,
     pub(super) rows_in: u64,
     pub(super) rows_out: u64,
+    pub(super) bad_rows: u64,
     /// Resolves when the sink has taken all rows of the epoch.
     pub(super) taken: BoxFuture<'static, Result<CommitMessage>>,
 }
@@ -41,22 +39,20 @@ pub(super) struct Sealed {
 pub(super) struct PipelineTask {
     slot: usize,
     pipeline: Pipeline,
+    evaluation: Evaluation,
     writer: Box<dyn SinkWriter>,
+    bad_records: BadRecordHandler,
     commands: mpsc::Receiver<Command>,
     sealed: mpsc::Sender<Sealed>,
+    /// The epoch that rows belong to now.
+    epoch: EpochId,
     /// Whether records may be read that belong to no planned epoch (continuous).
     is_open: bool,
     is_paused: bool,
     finishing: Option<EpochId>,
     rows_in_before: u64,
     rows_out: u64,
-}
-
-/// What the stream has to say.
-enum Step {
-    Batch(RecordBatch),
-    /// All records before the end are through.
-    Drained,
+    bad_rows: u64,
 }
 
 impl PipelineTask {
@@ -64,23 +60,29 @@ impl PipelineTask {
         slot: usize,
         pipeline: Pipeline,
         writer: Box<dyn SinkWriter>,
+        bad_records: BadRecordHandler,
         commands: mpsc::Receiver<Command>,
         sealed: mpsc::Sender<Sealed>,
         is_open: bool,
+        first: EpochId,
     ) -> Self {
-        let (rows_in_before, rows_out) = (0, 0);
+        let (rows_in_before, rows_out, bad_rows) = (0, 0, 0);
         let (is_paused, finishing) = (false, None);
         Self {
             slot,
             pipeline,
+            evaluation: Evaluation::new(!bad_records.ends_the_query()),
             writer,
+            bad_records,
             commands,
             sealed,
+            epoch: first,
             is_open,
             is_paused,
             finishing,
             rows_in_before,
             rows_out,
+            bad_rows,
         }
     }
 
@@ -94,13 +96,22 @@ impl PipelineTask {
                     Some(command) => self.on_command(command),
                     None => return Ok(()),
                 },
-                step = std::future::poll_fn(|cx| poll_step(&mut self.pipeline, self.finishing.is_some(), cx)) => match step? {
+                step = std::future::poll_fn(|cx| {
+                    self.evaluation.poll_step(&mut self.pipeline, self.finishing.is_some(), cx)
+                }) => match step? {
                     Step::Batch(batch) => {
                         self.rows_out += batch.num_rows() as u64;
                         if batch.num_rows() > 0 {
                             self.writer.write(&batch).await?;
                         }
                     }
+                    Step::Bad { record, error } => {
+                        let bad = BadRecord { record, error, epoch: self.epoch, is_first: self.bad_rows == 0 };
+                        let Pipeline { partition, records, .. } = &self.pipeline;
+                        self.bad_records.handle(bad, partition, records, self.writer.as_mut()).await?;
+                        self.bad_rows += 1;
+                    }
+                    Step::Nothing => {}
                     Step::Drained => self.seal().await?,
                 },
             }
@@ -140,9 +151,11 @@ impl PipelineTask {
             end: self.pipeline.flow.position(),
             rows_in: rows_in - self.rows_in_before,
             rows_out: std::mem::take(&mut self.rows_out),
+            bad_rows: std::mem::take(&mut self.bad_rows),
             taken: self.writer.seal(epoch),
         };
         self.rows_in_before = rows_in;
+        self.epoch = epoch.next();
         self.set_idle_end();
         self.sealed.send(sealed).await.map_err(|_| Error::internal("the query's driver is gone"))
     }
@@ -151,22 +164,5 @@ impl PipelineTask {
     fn set_idle_end(&self) {
         let flow = &self.pipeline.flow;
         flow.set_end(if self.is_open && !self.is_paused { Offset::MAX } else { flow.position() });
-    }
-}
-
-fn poll_step(pipeline: &mut Pipeline, is_finishing: bool, cx: &mut Context<'_>) -> Poll<Result<Step>> {
-    match Pin::new(&mut pipeline.stream).poll_next(cx) {
-        Poll::Ready(Some(batch)) => {
-            let partition = &pipeline.partition;
-            let at = pipeline.flow.position();
-            Poll::Ready(batch.map(Step::Batch).map_err(|error| {
-                Error::from(error).context(format!("{partition}, in the records before offset {at}"))
-            }))
-        }
-        Poll::Ready(None) => {
-            Poll::Ready(Err(Error::internal(format!("the stream of {} has ended", pipeline.partition))))
-        }
-        Poll::Pending if is_finishing && pipeline.flow.is_drained() => Poll::Ready(Ok(Step::Drained)),
-        Poll::Pending => Poll::Pending,
     }
 }

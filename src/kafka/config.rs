@@ -28,6 +28,7 @@ const TABLE_OPTIONS: &[&str] = &[
     "fetchOffset.numRetries",
     "fetchOffset.retryIntervalMs",
     "topic",
+    "deadLetterTopic",
 ];
 
 /// Refuses an option that neither the Kafka source nor the sink knows.

@@ -3,9 +3,10 @@
 //! `table.rs` puts sources into DataFusion as tables and leaves; `rules.rs`, `now.rs` and `async_calls.rs` make DataFusion fit
 //! for endless input, `join/` joins it with tables that end; `support.rs` refuses queries before they are planned, `check.rs` plans
 //! before they run; `pipeline.rs` binds the leaves to readers and opens the streams. `live.rs` is what changes while a
-//! query runs.
+//! query runs; `trial.rs` finds the record that an operator fails for, `blame.rs` the expression.
 
 mod async_calls;
+mod blame;
 pub(crate) mod check;
 mod join;
 mod live;
@@ -14,6 +15,7 @@ pub(crate) mod pipeline;
 pub(crate) mod rules;
 pub(crate) mod support;
 pub(crate) mod table;
+pub(crate) mod trial;
 
 use std::sync::Arc;
 

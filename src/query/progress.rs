@@ -25,6 +25,9 @@ pub struct StreamingQueryProgress {
     pub batch_duration: u64,
     /// Records read from all sources.
     pub num_input_rows: u64,
+    /// Records among them that the query could not process and left out. Not Spark's; not in the JSON when 0.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub num_bad_rows: u64,
     /// Over the time since the epoch before.
     #[serde(skip_serializing_if = "is_not_a_rate")]
     pub input_rows_per_second: f64,
@@ -92,6 +95,11 @@ fn is_not_a_rate(rate: &f64) -> bool {
     !rate.is_finite()
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
 /// An offset that is JSON is shown as JSON, not as text with JSON inside.
 fn embedded<S: Serializer>(offset: &str, serializer: S) -> Result<S::Ok, S::Error> {
     match RawValue::from_string(offset.to_owned()) {
@@ -122,6 +130,7 @@ mod tests {
             batch_id: 3,
             batch_duration: 57,
             num_input_rows: 100,
+            num_bad_rows: 0,
             input_rows_per_second: f64::NAN,
             processed_rows_per_second: 1754.5,
             duration_ms: [("walCommit", 10), ("addBatch", 30)].into(),

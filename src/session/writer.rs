@@ -10,7 +10,7 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::DataFrame;
 
 use super::SessionCore;
-use super::settings::QueryOptions;
+use super::settings::{DEAD_LETTER_TOPIC, QueryOptions};
 use crate::checkpoint::Checkpoint;
 use crate::engine::{self, QuerySpec};
 use crate::error::{Error, Result};
@@ -18,10 +18,13 @@ use crate::options::Options;
 use crate::plan::PlannedQuery;
 use crate::query::{StreamingQuery, Trigger};
 use crate::sink::Sink;
+use crate::sink::dead_letters::{self, WithDeadLetters};
 use crate::sink::memory::{MemorySink, MemoryTable};
 
 /// The memory sink puts a table into the session, which no other sink does: it is made here.
 pub(super) const MEMORY: &str = "memory";
+const KAFKA: &str = "kafka";
+const KAFKA_PREFIX: &str = "kafka.";
 
 /// Adds `write_stream()` to DataFusion's data frames.
 pub trait StreamDataFrame {
@@ -157,6 +160,7 @@ impl DataStreamWriter {
             Some(sink) => sink,
             None => self.memory_sink(&planned)?,
         };
+        let sink = self.with_dead_letters(&core, sink, &options)?;
         let spec = QuerySpec {
             name: self.name,
             planned,
@@ -166,6 +170,7 @@ impl DataStreamWriter {
             checkpoint: Arc::new(checkpoint),
             executors: core.runtime.executors(),
             static_reload: options.static_reload,
+            bad_records: options.bad_records,
         };
         let query = engine::start(spec).await?.keeping(Arc::clone(&core.runtime) as _);
         core.queries.lock().push(query.clone());
@@ -186,13 +191,41 @@ impl DataStreamWriter {
             .format
             .as_deref()
             .ok_or_else(|| Error::usage("the query has no sink; say write_stream().format(\"kafka\")"))?;
+        let query_options = QueryOptions::new(&self.options, self.state.config())?;
         let planned = PlannedQuery::new(&self.state, self.plan.clone()).await?;
         if format.eq_ignore_ascii_case(MEMORY) {
             return Ok((core, planned, None));
         }
-        let options = QueryOptions::of_the_sink(&self.options);
+        let mut options = QueryOptions::of_the_sink(&self.options);
+        if format.eq_ignore_ascii_case(KAFKA) {
+            let topic = query_options.dead_letter_topic.into_iter();
+            topic.for_each(|topic| options.set(DEAD_LETTER_TOPIC, topic));
+        } else if query_options.dead_letter_topic.is_some() {
+            options = options.without_prefix(KAFKA_PREFIX);
+        }
         let sink = core.sink(format)?.sink(&options, &planned.physical.schema())?;
         Ok((core, planned, Some(sink)))
+    }
+
+    /// A Kafka sink takes them itself; beside any other there is a second sink, for which the options `kafka.*` are.
+    fn with_dead_letters(
+        &self,
+        core: &SessionCore,
+        sink: Arc<dyn Sink>,
+        options: &QueryOptions,
+    ) -> Result<Arc<dyn Sink>> {
+        let is_kafka = self.format.as_deref().is_some_and(|format| format.eq_ignore_ascii_case(KAFKA));
+        let Some(topic) = options.dead_letter_topic.as_deref().filter(|_| !is_kafka) else {
+            return Ok(sink);
+        };
+        let mut client: Options = self
+            .options
+            .with_prefix(KAFKA_PREFIX)
+            .map(|(name, value)| (format!("{KAFKA_PREFIX}{name}"), value))
+            .collect();
+        client.set("topic", topic);
+        let letters = core.sink(KAFKA)?.sink(&client, &dead_letters::schema())?;
+        Ok(Arc::new(WithDeadLetters::new(sink, letters)))
     }
 
     fn open_checkpoint(&self, core: &SessionCore, location: Option<&str>) -> Result<Checkpoint> {

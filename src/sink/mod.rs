@@ -4,6 +4,7 @@
 //! sink is one file that implements both and a [`SinkProvider`], and one line of registration.
 
 pub(crate) mod console;
+pub(crate) mod dead_letters;
 pub(crate) mod kafka;
 pub(crate) mod memory;
 pub(crate) mod noop;
@@ -18,7 +19,7 @@ use async_trait::async_trait;
 use futures::future::BoxFuture;
 
 use crate::epoch::EpochId;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::options::Options;
 
 /// Makes sinks of one format, such as `kafka`, from options.
@@ -66,6 +67,15 @@ pub trait SinkWriter: Send {
     /// # Errors
     /// A row that can never be written, or an earlier row that was not.
     async fn write(&mut self, batch: &RecordBatch) -> Result<()>;
+
+    /// Takes records that the query could not process, with columns `key` and `value` (binary) and `headers`. Called only
+    /// where the sink was made with the option `deadLetterTopic`.
+    ///
+    /// # Errors
+    /// The sink has no place for them; otherwise as [`write`](SinkWriter::write).
+    async fn write_dead_letters(&mut self, _letters: &RecordBatch) -> Result<()> {
+        Err(Error::internal("the sink takes no dead letters"))
+    }
 
     /// Ends the running epoch; rows written from now on belong to the next one. Does not wait: the future resolves when
     /// all of the epoch's rows are safe in the sink, while the next epoch's are being written.

@@ -4,6 +4,7 @@
 //! polls. A new source is one file that implements both and a [`SourceProvider`], and one line of registration.
 
 pub(crate) mod kafka;
+mod record;
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 
+pub(crate) use self::record::RecordColumns;
 use crate::epoch::{Offset, Partition, SourceOffsets};
 use crate::error::Result;
 use crate::options::Options;
@@ -34,7 +36,7 @@ pub trait SourceProvider: fmt::Debug + Send + Sync {
 pub struct ReadRequest {
     /// Where to begin in each partition; one reader a partition comes back, in this order.
     pub start: SourceOffsets,
-    /// Columns of [`Source::schema`] to build, in this order. May be empty: only rows are counted then.
+    /// Columns of [`Source::record_schema`] to build, in this order. May be empty: only rows are counted then.
     pub projection: Vec<usize>,
 }
 
@@ -50,6 +52,13 @@ pub trait Source: fmt::Debug + Send + Sync {
 
     /// Columns that a query may read.
     fn schema(&self) -> SchemaRef;
+
+    /// Columns that readers can build: those of [`schema`](Source::schema), and behind them others that tell a record as it
+    /// came. Columns `key`, `value` and `headers` of the Kafka source's types are a record; without them a dead letter
+    /// holds all columns as JSON. A column `offset` tells where a record stands.
+    fn record_schema(&self) -> SchemaRef {
+        self.schema()
+    }
 
     /// The offsets as one line of JSON, as Spark writes them to the checkpoint.
     fn encode_offsets(&self, offsets: &SourceOffsets) -> String;

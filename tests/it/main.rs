@@ -5,6 +5,7 @@
 mod support;
 
 mod api;
+mod bad_records;
 mod checkpoint_files;
 mod checkpoint_tools;
 mod cli;

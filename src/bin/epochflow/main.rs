@@ -139,6 +139,9 @@ struct RunArgs {
     /// What the sink promises.
     #[arg(long, value_enum, default_value_t = Delivery::AtLeastOnce)]
     delivery: Delivery,
+    /// Option of the query, such as badRecords=skip or staticReload=5m; may be repeated.
+    #[arg(long = "option", value_name = "NAME=VALUE", value_parser = name_and_value)]
+    query_options: Vec<(String, String)>,
     #[command(flatten)]
     store: StoreArgs,
 }

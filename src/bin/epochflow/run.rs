@@ -20,6 +20,9 @@ pub(super) async fn run(args: RunArgs) -> Result<()> {
         .await?
         .option("checkpointLocation", &args.checkpoint)
         .trigger(args.trigger);
+    for (name, value) in args.query_options {
+        writer = writer.option(name, value);
+    }
     for (name, value) in args.store.options {
         writer = writer.store_option(name, value);
     }

@@ -15,7 +15,7 @@ use rdkafka::ClientConfig;
 
 use self::columns::ColumnMap;
 use self::writer::KafkaWriter;
-use super::{CommitMessage, Sink, SinkProvider, SinkWriter};
+use super::{CommitMessage, Sink, SinkProvider, SinkWriter, dead_letters};
 use crate::epoch::EpochId;
 use crate::error::{Error, ErrorKind, Result};
 use crate::kafka::config::{Role, check_options, client_config};
@@ -35,13 +35,18 @@ impl SinkProvider for KafkaSinkProvider {
         check_options(options)?;
         let topic = options.get("topic").map(|topic| Arc::from(topic.trim()));
         let columns = ColumnMap::new(schema, topic)?;
+        let letters = options.get("deadLetterTopic").map(|topic| Arc::from(topic.trim()));
+        let letters =
+            letters.map(|topic| ColumnMap::new(&dead_letters::schema(), Some(topic))).transpose()?;
         let config = client_config(options, Role::Producer)?;
-        Ok(Arc::new(KafkaSink { columns, config, producer: parking_lot::Mutex::new(None) }))
+        Ok(Arc::new(KafkaSink { columns, letters, config, producer: parking_lot::Mutex::new(None) }))
     }
 }
 
 struct KafkaSink {
     columns: ColumnMap,
+    /// For records that the query could not process: through the same producer, so that they share its guarantee.
+    letters: Option<ColumnMap>,
     config: ClientConfig,
     /// Made by `open`, shared by all writers: one connection to each broker.
     producer: parking_lot::Mutex<Option<AckedProducer>>,
@@ -61,10 +66,11 @@ impl Sink for KafkaSink {
 
     async fn open(&self) -> Result<()> {
         let config = self.config.clone();
-        let topic = self.columns.topic.clone();
+        let maps = std::iter::once(&self.columns).chain(&self.letters);
+        let topics: Vec<Arc<str>> = maps.filter_map(|map| map.topic.clone()).collect();
         let made = tokio::task::spawn_blocking(move || {
             let producer = AckedProducer::new(&config)?;
-            if let Some(topic) = topic {
+            for topic in topics {
                 wait_for_topic(&producer, &topic, config.get("bootstrap.servers").unwrap_or_default())?;
             }
             Ok::<_, Error>(producer)
@@ -78,7 +84,7 @@ impl Sink for KafkaSink {
     fn writer(&self, _pipeline: usize) -> Result<Box<dyn SinkWriter>> {
         let producer = self.producer.lock();
         let producer = producer.as_ref().ok_or_else(|| Error::internal("the Kafka sink was not opened"))?;
-        Ok(Box::new(KafkaWriter::new(producer.topics(), self.columns.clone())))
+        Ok(Box::new(KafkaWriter::new(producer.topics(), self.columns.clone(), self.letters.clone())))
     }
 
     async fn commit(&self, _epoch: EpochId, _messages: Vec<CommitMessage>) -> Result<()> {

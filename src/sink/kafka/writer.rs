@@ -8,20 +8,21 @@ use futures::future::BoxFuture;
 
 use super::columns::{ColumnMap, Rows};
 use crate::epoch::EpochId;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::kafka::producer::{Acks, Queued, Record, Topics};
 use crate::sink::{CommitMessage, SinkWriter};
 
 pub(super) struct KafkaWriter {
     topics: Topics,
     columns: ColumnMap,
+    letters: Option<ColumnMap>,
     /// Of the running epoch.
     acks: Arc<Acks>,
 }
 
 impl KafkaWriter {
-    pub(super) fn new(topics: Topics, columns: ColumnMap) -> Self {
-        Self { topics, columns, acks: Acks::new() }
+    pub(super) fn new(topics: Topics, columns: ColumnMap, letters: Option<ColumnMap>) -> Self {
+        Self { topics, columns, letters, acks: Acks::new() }
     }
 }
 
@@ -47,6 +48,16 @@ impl SinkWriter for KafkaWriter {
             }
         }
         Ok(())
+    }
+
+    async fn write_dead_letters(&mut self, letters: &RecordBatch) -> Result<()> {
+        let Some(columns) = self.letters.clone() else {
+            return Err(Error::internal("the Kafka sink was made without option 'deadLetterTopic'"));
+        };
+        let rows = std::mem::replace(&mut self.columns, columns);
+        let written = self.write(letters).await;
+        self.columns = rows;
+        written
     }
 
     fn seal(&mut self, _epoch: EpochId) -> BoxFuture<'static, Result<CommitMessage>> {
