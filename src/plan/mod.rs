@@ -1,7 +1,7 @@
 //! From a DataFusion plan to one pipeline for each source partition.
 //!
 //! `table.rs` puts sources into DataFusion as tables and leaves; `rules.rs`, `now.rs` and `async_calls.rs` make DataFusion fit
-//! for endless input, `join/` joins it with tables that end; `support.rs` refuses queries before they are planned, `check.rs` plans
+//! for endless input, `join/` joins it with tables that end, `lateral.rs` with its own lists; `support.rs` refuses queries before they are planned, `check.rs` plans
 //! before they run; `pipeline.rs` binds the leaves to readers and opens the streams. `live.rs` is what changes while a
 //! query runs; `trial.rs` finds the record that an operator fails for, `blame.rs` the expression.
 
@@ -9,6 +9,7 @@ mod async_calls;
 mod blame;
 pub(crate) mod check;
 mod join;
+pub(crate) mod lateral;
 mod live;
 pub(crate) mod now;
 pub(crate) mod pipeline;

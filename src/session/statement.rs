@@ -6,12 +6,16 @@ use datafusion::datasource::TableType;
 use datafusion::logical_expr::{DdlStatement, LogicalPlan};
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{
-    Expr, Ident, ObjectName, ObjectNamePart, Statement as SqlStatement, VisitMut, VisitorMut,
+    Expr, Ident, ObjectName, ObjectNamePart, Select, Statement as SqlStatement, TableFactor, VisitMut,
+    VisitorMut,
 };
+use datafusion::sql::sqlparser::dialect::GenericDialect;
+use datafusion::sql::sqlparser::parser::Parser;
 
 use super::StreamSession;
 use super::place::Place;
 use crate::error::Result;
+use crate::plan::lateral;
 use crate::plan::support::{find_unsupported, reads_stream};
 use crate::plan::table::StreamTable;
 
@@ -21,11 +25,11 @@ use crate::plan::table::StreamTable;
 /// The statement names what is not there, or asks for what no trigger supports.
 pub(super) async fn plan(session: &StreamSession, mut statement: Statement) -> Result<LogicalPlan> {
     if let Statement::Statement(statement) = &mut statement {
-        let _ = statement.visit(&mut SparkNames);
+        let _ = statement.visit(&mut Unnesting);
     }
     let streams = streams(session, &statement).await?;
     let state = session.context.state();
-    let plan = state.statement_to_plan(statement.clone()).await?;
+    let plan = lateral::lift(state.statement_to_plan(statement.clone()).await?)?;
     let query = match &plan {
         LogicalPlan::Ddl(DdlStatement::CreateView(view)) => view.input.as_ref(),
         LogicalPlan::Ddl(_) | LogicalPlan::Explain(_) | LogicalPlan::Statement(_) => return Ok(plan),
@@ -68,12 +72,25 @@ async fn streams(session: &StreamSession, statement: &Statement) -> Result<Vec<S
     Ok(streams)
 }
 
-/// `explode(list)`, as Spark has it, is `unnest(list)`. SQL planners know the latter by its name, so that an alias among
-/// the functions would not do.
-struct SparkNames;
+/// Brings the ways to write it into the one that DataFusion plans: `unnest(list)` in a `SELECT`. `explode` is Spark's name;
+/// the planner knows `unnest` by its name, so that an alias among the functions would not do. In a `FROM`, behind another
+/// table, it is a lateral subquery.
+struct Unnesting;
 
-impl VisitorMut for SparkNames {
+impl VisitorMut for Unnesting {
     type Break = ();
+
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+        for (number, from) in select.from.iter_mut().enumerate() {
+            let first = (number > 0).then_some(&mut from.relation);
+            for factor in first.into_iter().chain(from.joins.iter_mut().map(|join| &mut join.relation)) {
+                if let Some(lateral) = lateral_unnest(factor) {
+                    *factor = lateral;
+                }
+            }
+        }
+        ControlFlow::Continue(())
+    }
 
     fn pre_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<()> {
         if let Expr::Function(function) = expression
@@ -86,7 +103,36 @@ impl VisitorMut for SparkNames {
 }
 
 fn is_explode(name: &ObjectName) -> bool {
-    matches!(name.0.as_slice(), [ObjectNamePart::Identifier(name)] if name.value.eq_ignore_ascii_case("explode"))
+    is_named(name, "explode")
+}
+
+fn is_named(name: &ObjectName, wanted: &str) -> bool {
+    matches!(name.0.as_slice(), [ObjectNamePart::Identifier(name)] if name.value.eq_ignore_ascii_case(wanted))
+}
+
+/// `UNNEST(a, b) AS t(x, y)` as `LATERAL (SELECT unnest(a), unnest(b)) AS t(x, y)`.
+fn lateral_unnest(factor: &TableFactor) -> Option<TableFactor> {
+    let is_unnest = |name: &ObjectName| is_explode(name) || is_named(name, "unnest");
+    let (lists, alias) = match factor {
+        TableFactor::UNNEST { array_exprs, alias, with_offset: false, with_ordinality: false, .. } => {
+            (array_exprs.iter().map(ToString::to_string).collect::<Vec<_>>(), alias)
+        }
+        TableFactor::Function { name, args, alias, .. } if is_unnest(name) => {
+            (args.iter().map(ToString::to_string).collect(), alias)
+        }
+        TableFactor::Table { name, args: Some(args), alias, .. } if is_unnest(name) => {
+            (args.args.iter().map(ToString::to_string).collect(), alias)
+        }
+        _ => return None,
+    };
+    // As elsewhere, an alias without columns names the one column, too.
+    let name = alias.as_ref().filter(|alias| alias.columns.is_empty() && lists.len() == 1);
+    let name = name.map(|alias| format!(" AS {}", alias.name)).unwrap_or_default();
+    let columns: Vec<_> = lists.iter().map(|list| format!("unnest({list}){name}")).collect();
+    let select = format!("SELECT {}", columns.join(", "));
+    let parsed = Parser::parse_sql(&GenericDialect {}, &select).ok()?.pop()?;
+    let SqlStatement::Query(subquery) = parsed else { return None };
+    Some(TableFactor::Derived { lateral: true, subquery, alias: alias.clone(), sample: None })
 }
 
 /// Whether a pipeline may run the statement before its `INSERT`.

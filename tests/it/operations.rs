@@ -58,6 +58,22 @@ async fn several_rows_for_one_and_views() {
     for (sql, expected) in [
         ("SELECT explode(string_to_array(text, ' ')) AS word FROM events", &["a", "bb", "c", "dd"][..]),
         ("SELECT EXPLODE(ARRAY[text, 'x']) FROM events", &["a bb", "x", "c dd", "x"]),
+        (
+            "SELECT text || '/' || w FROM events CROSS JOIN UNNEST(string_to_array(text, ' ')) AS t(w)",
+            &["a bb/a", "a bb/bb", "c dd/c", "c dd/dd"],
+        ),
+        (
+            "SELECT e.text || '/' || w.w FROM events e, LATERAL explode(string_to_array(e.text, ' ')) AS w WHERE w.w > 'b'",
+            &["a bb/bb", "c dd/c", "c dd/dd"],
+        ),
+        (
+            "SELECT w FROM events e JOIN LATERAL (SELECT unnest(string_to_array(e.text, ' ')) AS w) AS t ON w <> 'a'",
+            &["bb", "c", "dd"],
+        ),
+        (
+            "SELECT w || n FROM events CROSS JOIN UNNEST(string_to_array(text, ' ')) t(w) CROSS JOIN UNNEST(['1', '2']) AS u(n) WHERE w = 'a'",
+            &["a1", "a2"],
+        ),
         ("SELECT upper(word) FROM long_words", &["BB", "DD"]),
         (
             "WITH w AS (SELECT word FROM words UNION ALL SELECT word FROM long_words) SELECT word FROM w WHERE word = 'bb'",
