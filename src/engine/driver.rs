@@ -121,16 +121,8 @@ impl<'a> Driver<'a> {
             slots.push(&pipeline, commands);
             let writer = spec.sink.writer(slot)?;
             let handler = bad_records.clone();
-            let task = PipelineTask::new(
-                slot,
-                pipeline,
-                writer,
-                handler,
-                commanded,
-                report.clone(),
-                is_open,
-                open.next,
-            );
+            let channels = (commanded, report.clone());
+            let task = PipelineTask::new(slot, pipeline, writer, handler, channels, is_open, open.next);
             tasks.spawn_on(task.run(), spec.executors.next_pipeline());
         }
         Ok(Self {

@@ -61,8 +61,7 @@ impl PipelineTask {
         pipeline: Pipeline,
         writer: Box<dyn SinkWriter>,
         bad_records: BadRecordHandler,
-        commands: mpsc::Receiver<Command>,
-        sealed: mpsc::Sender<Sealed>,
+        (commands, sealed): (mpsc::Receiver<Command>, mpsc::Sender<Sealed>),
         is_open: bool,
         first: EpochId,
     ) -> Self {

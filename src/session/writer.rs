@@ -237,9 +237,9 @@ impl DataStreamWriter {
         match location {
             Some(location) => Checkpoint::open(location, &self.store_options),
             None if is_temporary() => Checkpoint::open(&format!("memory://{}", uuid::Uuid::new_v4()), &[]),
-            None => Err(Error::usage(format!(
-                "the query has no checkpoint, so it would lose its place; set option 'checkpointLocation' to a path or to the URL of an object store"
-            ))),
+            None => Err(Error::usage(
+                "the query has no checkpoint, so it would lose its place; set option 'checkpointLocation' to a path or to the URL of an object store",
+            )),
         }
     }
 

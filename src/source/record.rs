@@ -60,7 +60,7 @@ impl RecordColumns {
     /// The offset of the first of `rows`, if the source tells it.
     pub(crate) fn offset(&self, rows: &RecordBatch) -> Option<Offset> {
         let offsets = self.column(rows, "offset")?.as_primitive_opt::<Int64Type>()?;
-        (offsets.len() > 0 && offsets.is_valid(0)).then(|| offsets.value(0))
+        (!offsets.is_empty() && offsets.is_valid(0)).then(|| offsets.value(0))
     }
 
     /// The first of `rows`, which were read whole.
