@@ -22,18 +22,24 @@ mod functions;
 mod kafka;
 mod options;
 mod plan;
+mod provenance;
 mod query;
 mod session;
 mod sink;
 mod source;
+pub mod testing;
 
 pub use crate::epoch::{EpochId, Offset, Partition, SourceOffsets};
 pub use crate::error::{Error, ErrorKind, Result};
 pub use crate::kafka::mock::EmbeddedBroker;
 pub use crate::options::{Options, parse_duration};
+pub use crate::provenance::{LastOrigins, Origin, Provenance};
 pub use crate::query::{
-    SinkProgress, SourceProgress, StreamingQuery, StreamingQueryProgress, StreamingQueryStatus, Trigger,
+    RestartPolicy, SinkProgress, SourceProgress, StreamingQuery, StreamingQueryProgress,
+    StreamingQueryStatus, Trigger,
 };
 pub use crate::session::{DataStreamReader, DataStreamWriter, StreamDataFrame, StreamSession};
-pub use crate::sink::{CommitMessage, Sink, SinkProvider, SinkWriter};
-pub use crate::source::{PartitionReader, ReadRequest, Source, SourceProvider};
+pub use crate::sink::{CommitMessage, Delivery, OwnedSource, Sink, SinkOwner, SinkProvider, SinkWriter};
+pub use crate::source::kafka::KafkaSourceProvider;
+pub use crate::source::memory::MemoryStream;
+pub use crate::source::{MinRecords, PartitionReader, ReadMode, ReadRequest, Source, SourceProvider};

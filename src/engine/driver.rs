@@ -12,18 +12,20 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::QuerySpec;
+use super::admission::Admission;
 use super::bad_records::BadRecordHandler;
-use super::bounds::plan_end;
+use super::bounds::{are_others, backlog, clamp, plan_end};
 use super::coordinator::{Coordinator, Effect, Event};
-use super::open::OpenQuery;
+use super::open::{OpenQuery, latest};
 use super::policy::{Bounds, Policy, Step, Until, policy};
+use super::reconcile::rival_entry;
 use super::report::EpochReports;
-use super::retry::while_transient;
+use super::retry::{until_written, while_transient};
 use super::slots::Slots;
 use super::task::{Command, PipelineTask, Sealed};
 use super::ticker::Ticker;
 use crate::checkpoint::{CommitEntry, OffsetEntry, OffsetMetadata, purge_threshold};
-use crate::epoch::{Cut, EpochId, Offset};
+use crate::epoch::{Cut, EpochId, Offset, SourceOffsets};
 use crate::error::{Error, Result};
 use crate::query::{QueryShared, Request, Trigger};
 use crate::sink::CommitMessage;
@@ -42,7 +44,7 @@ pub(super) enum Outcome {
     PartitionsChanged,
 }
 
-/// What outlives a driver, when the query is opened anew with other partitions.
+/// What outlives a driver, when the query is opened anew.
 #[derive(Default)]
 pub(super) struct Carried {
     /// Ends of the sources when an available-now query started.
@@ -59,7 +61,7 @@ enum Done {
     Taken { sealed: SealedEnd, message: CommitMessage },
     Planned { latest: Cut },
     Available { target: Cut, answer: oneshot::Sender<Result<()>> },
-    Partitions { latest: Option<Cut> },
+    Partitions { are_others: bool },
     Purged,
     Nothing,
 }
@@ -90,6 +92,7 @@ pub(super) struct Driver<'a> {
     step_began: BTreeMap<(EpochId, &'static str), Instant>,
     reports: EpochReports,
     ticker: Ticker,
+    admission: Admission,
     metadata: Option<OffsetMetadata>,
     carried: Carried,
     rerun: Option<Cut>,
@@ -109,7 +112,8 @@ impl<'a> Driver<'a> {
         shared: &'a Arc<QueryShared>,
         carried: Carried,
     ) -> Result<Self> {
-        let policy = policy(spec.trigger);
+        let policy =
+            Policy { max_uncommitted: spec.max_uncommitted, ..policy(spec.trigger, spec.sink.delivery()) };
         let is_open = policy.bounds == Bounds::AtTick;
         let (report, sealed) = mpsc::channel(open.pipelines.len().max(1) * 2);
         let mut slots = Slots::new(open.sources.len());
@@ -128,6 +132,7 @@ impl<'a> Driver<'a> {
         Ok(Self {
             spec,
             shared,
+            admission: Admission::new(open.sources.len()),
             sources: open.sources,
             policy: policy.clone(),
             coordinator: Coordinator::new(policy, slots.committed_ends(), open.next),
@@ -149,6 +154,11 @@ impl<'a> Driver<'a> {
             is_changing: false,
             outcome: None,
         })
+    }
+
+    /// Whether the user has asked for the end.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stop_deadline.is_some()
     }
 
     /// For the driver that takes over.
@@ -255,9 +265,9 @@ impl<'a> Driver<'a> {
                 self.answer_waiters();
                 Ok(())
             }
-            Done::Partitions { latest } => {
+            Done::Partitions { are_others } => {
                 self.is_discovering = false;
-                if latest.is_some_and(|latest| self.slots.differ_from(&latest)) && !self.is_changing {
+                if are_others && !self.is_changing {
                     self.is_changing = true;
                     self.event(Event::Stop)?;
                 }
@@ -272,21 +282,18 @@ impl<'a> Driver<'a> {
     }
 
     fn on_planned(&mut self, latest: Cut) -> Result<()> {
-        if self.carried.available.is_none() && self.slots.differ_from(&latest) && self.stop_deadline.is_none()
+        if self.carried.available.is_none()
+            && are_others(&self.slots.committed(), &latest)
+            && self.stop_deadline.is_none()
         {
             self.outcome = Some(Outcome::PartitionsChanged);
             return Ok(());
         }
-        let limited = self.policy.until != Until::OneEpoch;
-        let start = self.slots.committed();
-        let ends = self.sources.iter().zip(start.iter().zip(&latest)).map(|(source, (start, latest))| {
-            plan_end(start, latest, source.max_records_per_batch().filter(|_| limited))
-        });
-        let ends: Cut = ends.collect();
+        let ends = self.planned_ends(&latest);
         if self.policy.until == Until::CaughtUp {
             self.carried.available.get_or_insert_with(|| latest.clone());
         }
-        let is_new = ends != start;
+        let is_new = ends != self.slots.committed();
         self.shared.set_status(
             if is_new { "Processing new data" } else { "Waiting for data to arrive" },
             is_new,
@@ -297,6 +304,23 @@ impl<'a> Driver<'a> {
         }
         let ends = is_new.then(|| self.slots.ends(&ends));
         self.event(Event::Planned(ends))
+    }
+
+    /// Where the next batch ends. What bounds a batch has no meaning for one that takes all there is.
+    fn planned_ends(&mut self, latest: &Cut) -> Cut {
+        let is_limited = self.policy.until != Until::OneEpoch;
+        let may_wait = self.policy.until == Until::Stopped;
+        let (start, now) = (self.slots.committed(), self.started.elapsed());
+        let sources = self.sources.iter().zip(start.into_iter().zip(latest)).enumerate();
+        let end_of =
+            |(number, (source, (start, latest))): (usize, (&Arc<dyn Source>, (SourceOffsets, _)))| {
+                let min = source.min_records_per_batch().filter(|_| may_wait);
+                if !self.admission.admits(number, backlog(&start, latest), min, now) {
+                    return start;
+                }
+                plan_end(&start, latest, source.max_records_per_batch().filter(|_| is_limited))
+            };
+        sources.map(end_of).collect()
     }
 
     fn event(&mut self, event: Event) -> Result<()> {
@@ -315,7 +339,10 @@ impl<'a> Driver<'a> {
                 match &ends {
                     None => self.reports.begin(epoch, self.sources.len(), None),
                     Some(_) => {
-                        let time = self.metadata.as_ref().map(|metadata| metadata.batch_timestamp_ms);
+                        // Records of the next epoch follow at once under the continuous trigger: its clock runs.
+                        let stops = !self.is_continuous();
+                        let time =
+                            self.metadata.as_ref().filter(|_| stops).map(|entry| entry.batch_timestamp_ms);
                         self.spec.planned.live.begin_batch(time);
                     }
                 }
@@ -327,7 +354,7 @@ impl<'a> Driver<'a> {
                     last,
                 })?;
             }
-            Effect::CommitSink(epoch) => self.commit_sink(epoch),
+            Effect::CommitSink { epoch, ends } => self.commit_sink(epoch, &ends),
             Effect::LogOffsets { epoch, ends } => self.log_offsets(epoch, &ends),
             Effect::LogCommit(epoch) => self.log_commit(epoch),
             Effect::Pause => {
@@ -357,39 +384,36 @@ impl<'a> Driver<'a> {
 
     fn plan(&mut self) {
         self.reports.restart_clock();
-        if let Some(latest) = self.carried.available.clone() {
-            self.spawn(async move { Ok(Done::Planned { latest }) });
-            return;
-        }
-        let sources = self.sources.clone();
+        let (sources, available) = (self.sources.clone(), self.carried.available.clone());
         self.spawn(async move {
             let latest = while_transient("asking the sources for their ends", || latest(&sources)).await?;
-            Ok(Done::Planned { latest })
+            Ok(Done::Planned {
+                latest: available.map_or_else(|| latest.clone(), |ends| clamp(&ends, &latest)),
+            })
         });
     }
 
     fn ask_for_partitions(&mut self) {
         self.is_discovering = true;
-        let sources = self.sources.clone();
+        let (sources, read) = (self.sources.clone(), self.slots.committed());
         self.spawn(async move {
-            match latest(&sources).await {
-                Ok(latest) => Ok(Done::Partitions { latest: Some(latest) }),
-                Err(error) => {
-                    tracing::debug!("could not ask for new partitions: {error}");
-                    Ok(Done::Partitions { latest: None })
-                }
+            let latest = latest(&sources).await;
+            if let Err(error) = &latest {
+                tracing::debug!("could not ask for new partitions: {error}");
             }
+            Ok(Done::Partitions { are_others: latest.is_ok_and(|latest| are_others(&read, &latest)) })
         });
     }
 
-    fn commit_sink(&mut self, epoch: EpochId) {
+    fn commit_sink(&mut self, epoch: EpochId, ends: &[Offset]) {
         self.step_is_done(epoch, "addBatch");
         let mut messages = self.messages.remove(&epoch).unwrap_or_default();
         messages.sort_by_key(|(slot, _)| *slot);
         let messages = messages.into_iter().map(|(_, message)| message).collect();
         let sink = Arc::clone(&self.spec.sink);
+        let ends = self.slots.cut(ends);
         self.spawn(async move {
-            sink.commit(epoch, messages).await?;
+            sink.commit_at(epoch, &ends, messages).await?;
             Ok(Done::Event(Event::StepDone { epoch, step: Step::CommitSink }))
         });
     }
@@ -403,9 +427,12 @@ impl<'a> Driver<'a> {
         let offsets =
             self.sources.iter().zip(&cut).map(|(source, offsets)| Some(source.encode_offsets(offsets)));
         let entry = OffsetEntry { metadata: Some(metadata), offsets: offsets.collect() };
-        let log = Arc::clone(&self.spec.checkpoint);
+        let (log, store_errors) = (Arc::clone(&self.spec.checkpoint), self.spec.store_errors);
+        let delivery = self.spec.sink.delivery();
         self.spawn(async move {
-            while_transient(&format!("writing offsets/{epoch}"), || log.put_offsets(epoch, &entry)).await?;
+            let doing = format!("writing offsets/{epoch}");
+            let written = until_written(&doing, store_errors, || log.put_offsets(epoch, &entry)).await;
+            written.map_err(|error| rival_entry(error, delivery))?;
             Ok(Done::Event(Event::StepDone { epoch, step: Step::LogOffsets }))
         });
     }
@@ -414,9 +441,10 @@ impl<'a> Driver<'a> {
         self.step_began.insert((epoch, "commitOffsets"), Instant::now());
         let watermark = self.metadata.as_ref().map_or(0, |metadata| metadata.batch_watermark_ms);
         let entry = CommitEntry { next_batch_watermark_ms: watermark };
-        let log = Arc::clone(&self.spec.checkpoint);
+        let (log, store_errors) = (Arc::clone(&self.spec.checkpoint), self.spec.store_errors);
         self.spawn(async move {
-            while_transient(&format!("writing commits/{epoch}"), || log.put_commit(epoch, &entry)).await?;
+            let doing = format!("writing commits/{epoch}");
+            until_written(&doing, store_errors, || log.put_commit(epoch, &entry)).await?;
             Ok(Done::Event(Event::StepDone { epoch, step: Step::LogCommit }))
         });
     }
@@ -467,10 +495,6 @@ impl<'a> Driver<'a> {
     fn is_continuous(&self) -> bool {
         matches!(self.spec.trigger, Trigger::Continuous(_))
     }
-}
-
-async fn latest(sources: &[Arc<dyn Source>]) -> Result<Cut> {
-    futures::future::try_join_all(sources.iter().map(|source| source.latest_offsets())).await
 }
 
 async fn until(deadline: Option<Instant>) {

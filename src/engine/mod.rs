@@ -2,6 +2,7 @@
 //!
 //! `policy.rs` says what differs between triggers; `coordinator.rs` decides, `driver.rs` does, `task.rs` is one pipeline.
 
+mod admission;
 mod bad_records;
 mod bounds;
 mod coordinator;
@@ -9,8 +10,10 @@ mod driver;
 mod evaluation;
 mod open;
 mod policy;
+mod reconcile;
 mod reload;
 mod report;
+mod restart;
 mod retry;
 mod runtime;
 mod slots;
@@ -19,21 +22,29 @@ mod ticker;
 
 #[cfg(test)]
 mod coordinator_tests;
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
+mod upkeep_tests;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use datafusion::execution::TaskContext;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use self::driver::{Carried, Driver, Outcome};
 use self::open::OpenQuery;
+pub(crate) use self::open::check_sources;
+pub(crate) use self::policy::{MAX_UNCOMMITTED, StoreErrors};
+use self::restart::Restarts;
 use self::retry::while_transient;
 pub(crate) use self::runtime::{EngineRuntime, Executors};
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
 use crate::plan::PlannedQuery;
-use crate::query::{BadRecords, QueryShared, Request, StreamingQuery, Trigger};
+use crate::query::{BadRecords, QueryShared, Request, RestartPolicy, StreamingQuery, Trigger};
 use crate::sink::Sink;
 
 /// All that a query needs to run.
@@ -44,7 +55,10 @@ pub(crate) struct QuerySpec {
     pub(crate) context: Arc<TaskContext>,
     pub(crate) sink: Arc<dyn Sink>,
     pub(crate) trigger: Trigger,
+    pub(crate) restart: RestartPolicy,
     pub(crate) checkpoint: Arc<Checkpoint>,
+    pub(crate) store_errors: StoreErrors,
+    pub(crate) max_uncommitted: Duration,
     pub(crate) executors: Executors,
     /// How often the static sides of joins are read anew; `None`: once, at the start.
     pub(crate) static_reload: Option<Duration>,
@@ -62,6 +76,7 @@ pub(crate) async fn start(spec: QuerySpec) -> Result<StreamingQuery> {
         spec.sink.open().await?;
         // Before the checkpoint is read: a restart deletes what a running query has not committed.
         let lock = spec.checkpoint.lock().await?;
+        spec.checkpoint.check_writable().await?;
         reload::load(&spec).await?;
         let open = OpenQuery::new(&spec).await?;
         let id = spec.checkpoint.query_id().await?;
@@ -83,30 +98,61 @@ pub(crate) async fn start(spec: QuerySpec) -> Result<StreamingQuery> {
     Ok(query)
 }
 
-/// Drives the query, and opens it anew whenever its sources have other partitions than before.
+/// Drives the query, and opens it anew whenever its sources have other partitions than before, or it has failed in a way
+/// that this may mend.
 async fn drive(
     spec: QuerySpec,
-    mut open: OpenQuery,
+    open: OpenQuery,
     shared: Arc<QueryShared>,
     mut requested: mpsc::Receiver<Request>,
 ) -> Result<()> {
     let mut carried = Carried::default();
     let _reloads = reload::in_background(&spec);
+    let mut restarts = Restarts::new(spec.restart);
+    let started = Instant::now();
+    let mut opened = Ok(open);
     loop {
-        let mut driver = Driver::new(&spec, open, &shared, carried)?;
-        match driver.run(&mut requested).await? {
-            Outcome::Ended => return Ok(()),
-            Outcome::PartitionsChanged => {
-                tracing::info!("the sources have other partitions than before; going on with the new ones");
+        let outcome = match opened {
+            Ok(open) => {
+                let mut driver = Driver::new(&spec, open, &shared, carried)?;
+                let outcome = driver.run(&mut requested).await;
+                if outcome.is_err() && driver.is_stopping() {
+                    return outcome.map(drop);
+                }
                 carried = driver.into_carried();
+                outcome
             }
-        }
-        open = tokio::select! {
-            opened = while_transient("opening the query anew", || OpenQuery::new(&spec)) => opened?,
-            // Everything is committed: there is nothing to end first.
+            Err(error) => Err(error),
+        };
+        let pause = match outcome {
+            Ok(Outcome::Ended) => return Ok(()),
+            Ok(Outcome::PartitionsChanged) => {
+                tracing::info!("the sources have other partitions than before; going on with the new ones");
+                None
+            }
+            Err(error) => {
+                let pause = restarts.after(error.clone(), started.elapsed())?;
+                tracing::warn!("the query failed and goes on from its last commit in {pause:?}: {error}");
+                shared.restarting(&error);
+                Some(pause)
+            }
+        };
+        opened = tokio::select! {
+            opened = open_anew(&spec, pause) => opened,
+            // What is committed is safe, and nothing runs that could be ended first.
             () = stop_among(&mut requested, &mut carried) => return Ok(()),
         };
     }
+}
+
+/// Opens the query at its checkpoint; after a failure with a pause before, and the sink's clients made anew. An outage has
+/// no end that could be foreseen, so what is transient is tried without end and costs no restart.
+async fn open_anew(spec: &QuerySpec, pause: Option<Duration>) -> Result<OpenQuery> {
+    if let Some(pause) = pause {
+        tokio::time::sleep(pause).await;
+        while_transient("opening the sink anew", || spec.sink.open()).await?;
+    }
+    while_transient("opening the query anew", || OpenQuery::new(spec)).await
 }
 
 /// Resolves when a stop is asked for; other requests are for the next driver.

@@ -6,9 +6,9 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 use super::QuerySpec;
-use super::policy::{Bounds, policy};
 use crate::error::Result;
 use crate::plan::Live;
+use crate::query::Trigger;
 
 /// Reads the static sides for the first time.
 ///
@@ -28,7 +28,7 @@ pub(super) fn in_background(spec: &QuerySpec) -> JoinSet<()> {
         && spec.planned.live.has_static_sides()
     {
         // A micro-batch sees one version; it takes the newest when it begins.
-        let swaps = policy(spec.trigger).bounds == Bounds::AtTick;
+        let swaps = matches!(spec.trigger, Trigger::Continuous(_));
         let reloading = reload(Arc::clone(&spec.planned.live), interval, swaps);
         task.spawn_on(reloading, &spec.executors.driver);
     }

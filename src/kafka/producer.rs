@@ -13,7 +13,7 @@ use rdkafka::bindings as ffi;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext, PurgeConfig};
 use rdkafka::{ClientConfig, ClientContext, Message};
 use tokio::sync::Notify;
 
@@ -51,6 +51,8 @@ impl Acks {
         while self.outstanding.load(Ordering::Acquire) > 0 {
             self.complete.notified().await;
         }
+        // Each wakes the next who waits.
+        self.complete.notify_one();
         self.check()
     }
 
@@ -72,7 +74,7 @@ impl Acks {
 
 /// Settles acknowledgements and tells waiting writers that the queue has room again.
 #[derive(Debug)]
-struct DeliveryContext {
+pub(super) struct DeliveryContext {
     room: Arc<Notify>,
     in_use: InUse,
 }
@@ -124,7 +126,7 @@ pub(crate) enum Queued {
 /// A producer that takes records from many writers.
 #[derive(Clone)]
 pub(crate) struct AckedProducer {
-    inner: Arc<BaseProducer<DeliveryContext>>,
+    pub(super) inner: Arc<BaseProducer<DeliveryContext>>,
     room: Arc<Notify>,
     _lease: Lease,
 }
@@ -141,6 +143,11 @@ impl AckedProducer {
         Ok(Self { inner, room, _lease: lease })
     }
 
+    /// Drops what is not acknowledged: nothing may come after what another producer is going to write.
+    pub(crate) fn discard(self) {
+        self.inner.purge(PurgeConfig::default().queue().inflight());
+    }
+
     /// A writer's handle on the topics that it meets.
     pub(crate) fn topics(&self) -> Topics {
         Topics { producer: self.clone(), handles: HashMap::new() }
@@ -151,11 +158,10 @@ impl AckedProducer {
     /// # Errors
     /// The topic does not exist or no broker answers.
     pub(crate) fn partition_count(&self, topic: &str, timeout: Duration) -> Result<usize> {
-        let metadata = self
-            .inner
-            .client()
-            .fetch_metadata(Some(topic), timeout)
-            .map_err(|e| kafka_error(&format!("cannot look up topic '{topic}' to write to"), e))?;
+        let in_use = &self.inner.context().in_use;
+        let metadata = in_use
+            .ask(timeout, |wait| self.inner.client().fetch_metadata(Some(topic), wait))
+            .map_err(|e| in_use.unanswered(&format!("cannot look up topic '{topic}' to write to"), e))?;
         let found = metadata.topics().iter().find(|candidate| candidate.name() == topic);
         match found.and_then(|found| found.error()) {
             None => Ok(found.map_or(0, |found| found.partitions().len())),
@@ -164,6 +170,11 @@ impl AckedProducer {
                 KafkaError::MetadataFetch(RDKafkaErrorCode::from(error)),
             )),
         }
+    }
+
+    /// Whether the brokers refuse the producer's login or certificate.
+    pub(crate) fn is_refused(&self) -> bool {
+        self.inner.context().in_use.is_refused()
     }
 
     /// Resolves when a record has left the queue since the call, or after a moment at the latest.

@@ -1,9 +1,10 @@
 //! From a DataFusion plan to one pipeline for each source partition.
 //!
-//! `table.rs` puts sources into DataFusion as tables and leaves; `rules.rs`, `now.rs` and `async_calls.rs` make DataFusion fit
-//! for endless input, `join/` joins it with tables that end, `lateral.rs` with its own lists; `support.rs` refuses queries before they are planned, `check.rs` plans
-//! before they run; `pipeline.rs` binds the leaves to readers and opens the streams. `live.rs` is what changes while a
-//! query runs; `trial.rs` finds the record that an operator fails for, `blame.rs` the expression.
+//! `table.rs` puts sources into DataFusion as tables and leaves; `rules.rs`, `now.rs` and `async_calls.rs` make DataFusion
+//! fit for endless input, `join/` joins it with tables that end, `lateral.rs` with its own lists; `provenance.rs` adds the
+//! rows' origin where a sink wants it; `support.rs` refuses queries before they are planned, `check.rs` plans before they
+//! run; `pipeline.rs` binds the leaves to readers and opens the streams. `live.rs` is what changes while a query runs;
+//! `trial.rs` finds the record that an operator fails for, `blame.rs` the expression.
 
 mod async_calls;
 mod blame;
@@ -13,6 +14,7 @@ pub(crate) mod lateral;
 mod live;
 pub(crate) mod now;
 pub(crate) mod pipeline;
+mod provenance;
 pub(crate) mod rules;
 pub(crate) mod support;
 pub(crate) mod table;
@@ -43,9 +45,7 @@ impl PlannedQuery {
     /// # Errors
     /// The query asks for what no trigger supports.
     pub(crate) async fn new(state: &SessionState, logical: LogicalPlan) -> Result<Self> {
-        if let Some(unsupported) = support::find_unsupported(&logical)? {
-            return Err(unsupported.error(None));
-        }
+        check(&logical)?;
         let clock = Arc::default();
         let logical = state.optimize(&now::bind(logical, &clock)?)?;
         let logical = join::replace_joins(logical)?;
@@ -57,6 +57,15 @@ impl PlannedQuery {
         Ok(Self { logical, physical, live })
     }
 
+    /// The same, with the origin of each row in columns behind those of the query.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new); a source whose records have no origin.
+    pub(crate) async fn with_origins(state: &SessionState, logical: LogicalPlan) -> Result<Self> {
+        check(&logical)?;
+        Self::new(state, provenance::carried(logical)?).await
+    }
+
     /// The plans as text, logical first.
     pub(crate) fn explain(&self) -> String {
         format!(
@@ -65,4 +74,10 @@ impl PlannedQuery {
             displayable(self.physical.as_ref()).indent(false)
         )
     }
+}
+
+/// # Errors
+/// The query asks for what no trigger supports.
+fn check(logical: &LogicalPlan) -> Result<()> {
+    support::find_unsupported(logical)?.map_or(Ok(()), |unsupported| Err(unsupported.error(None)))
 }

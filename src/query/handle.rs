@@ -28,6 +28,11 @@ pub struct StreamingQueryStatus {
     pub is_data_available: bool,
     /// Whether a batch is being run; under the continuous trigger, whether the query runs.
     pub is_trigger_active: bool,
+    /// How often the query went on from its last commit after a failure, in this run.
+    pub restarts: u64,
+    /// The failure before the last of these.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_restart_cause: Option<String>,
 }
 
 /// What the handle asks of the engine.
@@ -68,6 +73,8 @@ impl QueryShared {
                 message: "Initializing sources".into(),
                 is_data_available: false,
                 is_trigger_active: false,
+                restarts: 0,
+                last_restart_cause: None,
             }),
             recent: Mutex::default(),
             reports: Mutex::new(Reports { sender: Some(sender), first: Some(first) }),
@@ -81,8 +88,17 @@ impl QueryShared {
         is_data_available: bool,
         is_trigger_active: bool,
     ) {
-        *self.status.lock() =
-            StreamingQueryStatus { message: message.into(), is_data_available, is_trigger_active };
+        let mut status = self.status.lock();
+        status.message = message.into();
+        (status.is_data_available, status.is_trigger_active) = (is_data_available, is_trigger_active);
+    }
+
+    /// The query has failed and will go on from its last commit.
+    pub(crate) fn restarting(&self, cause: &Error) {
+        self.set_status(format!("Restarting after: {cause}"), false, false);
+        let mut status = self.status.lock();
+        status.restarts += 1;
+        status.last_restart_cause = Some(cause.to_string());
     }
 
     pub(crate) fn report(&self, progress: StreamingQueryProgress) {
@@ -239,16 +255,17 @@ impl StreamingQuery {
     /// # Errors
     /// The query ended before.
     pub async fn process_all_available(&self) -> Result<()> {
-        let (answer, answered) = oneshot::channel();
-        let ended =
-            || Error::new(crate::ErrorKind::Usage, "the query has ended; start it again to process more");
-        if self.requests.send(Request::ProcessAllAvailable(answer)).await.is_err() {
-            return Err(self.exception().unwrap_or_else(ended));
-        }
-        match answered.await {
-            Ok(done) => done,
-            // The query ended in between: cleanly does not mean that everything was processed.
-            Err(_) => self.await_termination().await.and_then(|()| Err(ended())),
+        loop {
+            let (answer, answered) = oneshot::channel();
+            if self.requests.send(Request::ProcessAllAvailable(answer)).await.is_err() {
+                // Cleanly does not mean that everything was processed.
+                self.await_termination().await?;
+                return Err(Error::usage("the query has ended; start it again to process more"));
+            }
+            // Without an answer the query has ended or was restarted meanwhile; the next attempt tells.
+            if let Ok(done) = answered.await {
+                return done;
+            }
         }
     }
 }

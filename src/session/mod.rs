@@ -5,6 +5,7 @@
 mod catalog;
 mod dialect;
 mod place;
+mod query_options;
 mod reader;
 mod settings;
 mod sql;
@@ -24,14 +25,17 @@ pub use self::reader::DataStreamReader;
 pub use self::writer::{DataStreamWriter, StreamDataFrame};
 use crate::engine::EngineRuntime;
 use crate::error::{Error, Result};
+use crate::options::Options;
 use crate::plan::rules;
+use crate::plan::table::StreamTable;
 use crate::query::StreamingQuery;
 use crate::sink::SinkProvider;
 use crate::sink::console::ConsoleSinkProvider;
 use crate::sink::kafka::KafkaSinkProvider;
 use crate::sink::noop::NoopSinkProvider;
-use crate::source::SourceProvider;
 use crate::source::kafka::KafkaSourceProvider;
+use crate::source::rate::{RatePerBatchProvider, RateProvider};
+use crate::source::{Source, SourceProvider};
 
 /// A DataFusion session that knows streams: sources are tables, sinks take queries, queries run on threads of its own.
 ///
@@ -112,6 +116,8 @@ impl StreamSession {
         dialect::register(&context)?;
         let session = Self { context, core };
         session.register_source(Arc::new(KafkaSourceProvider));
+        session.register_source(Arc::new(RateProvider));
+        session.register_source(Arc::new(RatePerBatchProvider));
         session.register_sink(Arc::new(KafkaSinkProvider));
         session.register_sink(Arc::new(ConsoleSinkProvider));
         session.register_sink(Arc::new(NoopSinkProvider));
@@ -146,6 +152,20 @@ impl StreamSession {
     /// Begins to describe a stream to read.
     pub fn read_stream(&self) -> DataStreamReader {
         DataStreamReader::new(self.clone())
+    }
+
+    /// The stream of a source that is at hand, such as a [`MemoryStream`](crate::MemoryStream), as a data frame. Does no
+    /// I/O.
+    ///
+    /// # Errors
+    /// DataFusion does not take the source's columns.
+    pub fn read_source(&self, source: impl Source + 'static) -> Result<DataFrame> {
+        let description = source.description();
+        self.data_frame(StreamTable::new(description, Options::new(), Ok(Arc::new(source))))
+    }
+
+    fn data_frame(&self, table: StreamTable) -> Result<DataFrame> {
+        Ok(self.context.read_table(Arc::new(table))?)
     }
 
     /// Runs one SQL statement. A `SELECT` from a stream gives a data frame to `write_stream()`; a `SELECT` from other

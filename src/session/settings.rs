@@ -1,14 +1,11 @@
-//! What is set for a session (`SET epochflow.… = …`) or for one query (an option of its writer, which wins).
-
-use std::time::Duration;
+//! What is set for a session: `SET epochflow.… = …`. Options of a query win, see `query_options.rs`.
 
 use datafusion::common::extensions_options;
 use datafusion::config::ConfigExtension;
 use datafusion::prelude::SessionConfig;
 
-use crate::error::{Error, Result};
-use crate::options::{Options, invalid, parse_duration};
-use crate::query::BadRecords;
+use crate::error::Result;
+use crate::options::invalid;
 
 extensions_options! {
     /// Settings of a session, under the prefix `epochflow`.
@@ -27,11 +24,6 @@ extensions_options! {
 impl ConfigExtension for Settings {
     const PREFIX: &'static str = "epochflow";
 }
-
-const CHECKPOINT_LOCATION: &str = "checkpointLocation";
-const STATIC_RELOAD: &str = "staticReload";
-const BAD_RECORDS: &str = "badRecords";
-pub(super) const DEAD_LETTER_TOPIC: &str = "deadLetterTopic";
 
 /// Whose SQL functions a session has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,55 +45,5 @@ impl Settings {
 
     pub(super) fn of(config: &SessionConfig) -> Self {
         config.options().extensions.get::<Settings>().cloned().unwrap_or_default()
-    }
-}
-
-/// Options of a writer that are the query's and not the sink's.
-#[derive(Debug)]
-pub(super) struct QueryOptions {
-    pub(super) checkpoint_location: Option<String>,
-    pub(super) static_reload: Option<Duration>,
-    pub(super) bad_records: BadRecords,
-    /// Where `bad_records` wants one.
-    pub(super) dead_letter_topic: Option<String>,
-}
-
-impl QueryOptions {
-    /// Of a writer with `options` in a session with `config`.
-    ///
-    /// # Errors
-    /// A value that has no meaning.
-    pub(super) fn new(options: &Options, config: &SessionConfig) -> Result<Self> {
-        let settings = Settings::of(config);
-        let bad_records: BadRecords = options.get(BAD_RECORDS).unwrap_or(&settings.bad_records).parse()?;
-        let topic = options.get(DEAD_LETTER_TOPIC).unwrap_or(&settings.dead_letter_topic).trim();
-        let topic = (!topic.is_empty()).then(|| topic.to_owned());
-        if topic.is_some() != (bad_records == BadRecords::DeadLetter) {
-            return Err(Error::usage(format!(
-                "options '{BAD_RECORDS}' = dead-letter and '{DEAD_LETTER_TOPIC}' go together: set both or neither"
-            )));
-        }
-        Ok(Self {
-            bad_records,
-            dead_letter_topic: topic,
-            checkpoint_location: options.get(CHECKPOINT_LOCATION).map(str::to_owned),
-            static_reload: interval(options.get(STATIC_RELOAD).unwrap_or(&settings.static_reload))?,
-        })
-    }
-
-    /// What of `options` is the sink's.
-    pub(super) fn of_the_sink(options: &Options) -> Options {
-        let own = [CHECKPOINT_LOCATION, STATIC_RELOAD, BAD_RECORDS, DEAD_LETTER_TOPIC];
-        options.iter().filter(|(name, _)| !own.iter().any(|own| own.eq_ignore_ascii_case(name))).collect()
-    }
-}
-
-fn interval(text: &str) -> Result<Option<Duration>> {
-    if text.trim().is_empty() {
-        return Ok(None);
-    }
-    match parse_duration(text)? {
-        Duration::ZERO => Err(invalid(STATIC_RELOAD, text, "a time span greater than 0, such as 5m")),
-        interval => Ok(Some(interval)),
     }
 }

@@ -10,16 +10,18 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::DataFrame;
 
 use super::SessionCore;
-use super::settings::{DEAD_LETTER_TOPIC, QueryOptions};
+use super::query_options::{DEAD_LETTER_TOPIC, DELIVERY, PROVENANCE, QueryOptions, of_sink};
+use super::settings::Settings;
 use crate::checkpoint::Checkpoint;
 use crate::engine::{self, QuerySpec};
 use crate::error::{Error, Result};
 use crate::options::Options;
 use crate::plan::PlannedQuery;
-use crate::query::{StreamingQuery, Trigger};
-use crate::sink::Sink;
+use crate::provenance::Provenance;
+use crate::query::{RestartPolicy, StreamingQuery, Trigger};
 use crate::sink::dead_letters::{self, WithDeadLetters};
 use crate::sink::memory::{MemorySink, MemoryTable};
+use crate::sink::{Delivery, Sink};
 
 /// The memory sink puts a table into the session, which no other sink does: it is made here.
 pub(super) const MEMORY: &str = "memory";
@@ -48,6 +50,7 @@ pub struct DataStreamWriter {
     store_options: Vec<(String, String)>,
     checkpoint: Option<Checkpoint>,
     trigger: Trigger,
+    restart: RestartPolicy,
     name: Option<String>,
 }
 
@@ -75,6 +78,7 @@ impl DataStreamWriter {
             store_options,
             checkpoint: None,
             trigger: Trigger::default(),
+            restart: RestartPolicy::default(),
             name,
         }
     }
@@ -85,8 +89,11 @@ impl DataStreamWriter {
         self
     }
 
-    /// Sets `checkpointLocation` (a path or the URL of an object store), another option of the query, or one of the sink;
-    /// names are case-insensitive.
+    /// Sets an option of the query or of its sink; names are case-insensitive. Of the query are `checkpointLocation` (a
+    /// path or the URL of an object store), `maxUncommitted` (how long nothing may be committed before the sources are
+    /// held back), `storeErrors` (`wait` or `stop`: what to do when the checkpoint cannot be written and something
+    /// around it must be mended), `staticReload` (how often the static sides of joins are read anew), `badRecords` and
+    /// `deadLetterTopic` (what becomes of records that cannot be processed).
     pub fn option(mut self, name: impl Into<String>, value: impl fmt::Display) -> Self {
         self.options.set(name, value.to_string());
         self
@@ -117,6 +124,22 @@ impl DataStreamWriter {
         self
     }
 
+    /// What the sink promises, where it can promise more than at-least-once. The same as option `delivery`.
+    pub fn delivery(self, delivery: Delivery) -> Self {
+        self.option(DELIVERY, delivery)
+    }
+
+    /// Whether the sink writes with each row where it comes from. The same as option `provenance`.
+    pub fn provenance(self, provenance: Provenance) -> Self {
+        self.option(PROVENANCE, provenance)
+    }
+
+    /// Whether the query goes on by itself after a failure; without it 10 times in 10 minutes.
+    pub fn restart(mut self, policy: RestartPolicy) -> Self {
+        self.restart = policy;
+        self
+    }
+
     /// A name, unique among the session's active queries; the memory sink's table has it.
     pub fn query_name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
@@ -128,7 +151,8 @@ impl DataStreamWriter {
     /// # Errors
     /// The query asks for what no trigger supports, or the sink does not take its columns.
     pub async fn explain(self) -> Result<String> {
-        let (_, planned, sink) = self.plan().await?;
+        let (_, planned, sink) =
+            self.plan(&QueryOptions::new(&self.options, &Settings::of(self.state.config()))?).await?;
         let sink = sink.map_or_else(|| MEMORY.to_owned(), |sink| sink.description());
         Ok(format!("sink {sink}, trigger {}\n\n{}", self.trigger, planned.explain()))
     }
@@ -140,7 +164,8 @@ impl DataStreamWriter {
     /// columns, a broker or topic is not there, the checkpoint is damaged or another query's, or data that it needs
     /// is gone.
     pub async fn start(mut self) -> Result<StreamingQuery> {
-        let (core, planned, sink) = self.plan().await?;
+        let options = QueryOptions::new(&self.options, &Settings::of(self.state.config()))?;
+        let (core, planned, sink) = self.plan(&options).await?;
         let is_active = |name: &str| {
             let mut queries = core.queries.lock();
             queries.retain(StreamingQuery::is_active);
@@ -151,7 +176,6 @@ impl DataStreamWriter {
                 "a query with the name '{name}' is active in this session; stop it or choose another name"
             )));
         }
-        let options = QueryOptions::new(&self.options, self.state.config())?;
         let checkpoint = match self.checkpoint.take() {
             Some(checkpoint) => checkpoint,
             None => self.open_checkpoint(&core, options.checkpoint_location.as_deref())?,
@@ -167,7 +191,10 @@ impl DataStreamWriter {
             context: self.state.task_ctx(),
             sink,
             trigger: self.trigger,
+            restart: self.restart,
             checkpoint: Arc::new(checkpoint),
+            store_errors: options.store_errors,
+            max_uncommitted: options.max_uncommitted,
             executors: core.runtime.executors(),
             static_reload: options.static_reload,
             bad_records: options.bad_records,
@@ -178,7 +205,10 @@ impl DataStreamWriter {
     }
 
     /// The session, the plan, and the sink unless it is the memory sink, which is made at the start.
-    async fn plan(&self) -> Result<(Arc<SessionCore>, PlannedQuery, Option<Arc<dyn Sink>>)> {
+    async fn plan(
+        &self,
+        options: &QueryOptions,
+    ) -> Result<(Arc<SessionCore>, PlannedQuery, Option<Arc<dyn Sink>>)> {
         let core = self.state.config().get_extension::<SessionCore>().ok_or_else(|| {
             Error::usage("the data frame is of another DataFusion session; make it with a StreamSession")
         })?;
@@ -191,19 +221,26 @@ impl DataStreamWriter {
             .format
             .as_deref()
             .ok_or_else(|| Error::usage("the query has no sink; say write_stream().format(\"kafka\")"))?;
-        let query_options = QueryOptions::new(&self.options, self.state.config())?;
-        let planned = PlannedQuery::new(&self.state, self.plan.clone()).await?;
+        let planned = match options.provenance {
+            Provenance::None => PlannedQuery::new(&self.state, self.plan.clone()).await?,
+            Provenance::Headers => PlannedQuery::with_origins(&self.state, self.plan.clone()).await?,
+        };
+        engine::check_sources(&planned, self.trigger)?;
         if format.eq_ignore_ascii_case(MEMORY) {
             return Ok((core, planned, None));
         }
-        let mut options = QueryOptions::of_the_sink(&self.options);
-        if format.eq_ignore_ascii_case(KAFKA) {
-            let topic = query_options.dead_letter_topic.into_iter();
-            topic.for_each(|topic| options.set(DEAD_LETTER_TOPIC, topic));
-        } else if query_options.dead_letter_topic.is_some() {
-            options = options.without_prefix(KAFKA_PREFIX);
+        let mut for_sink = of_sink(&self.options);
+        if let Some(topic) = &options.dead_letter_topic {
+            if format.eq_ignore_ascii_case(KAFKA) {
+                for_sink.set(DEAD_LETTER_TOPIC, topic);
+            } else {
+                for_sink = for_sink.without_prefix(KAFKA_PREFIX);
+            }
         }
-        let sink = core.sink(format)?.sink(&options, &planned.physical.schema())?;
+        let sink = core.sink(format)?.sink(&for_sink, &planned.physical.schema())?;
+        if options.delivery == Delivery::ExactlyOnce && sink.delivery() != options.delivery {
+            return Err(Error::usage(format!("{} cannot deliver exactly-once", sink.description())));
+        }
         Ok((core, planned, Some(sink)))
     }
 

@@ -9,8 +9,8 @@ use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
 use async_trait::async_trait;
 use futures::future::BoxFuture;
 
-use super::{CommitMessage, Sink, SinkWriter};
-use crate::epoch::EpochId;
+use super::{CommitMessage, Delivery, Sink, SinkOwner, SinkWriter};
+use crate::epoch::{EpochId, SourceOffsets};
 use crate::error::{Error, Result};
 
 /// One dead letter.
@@ -97,12 +97,35 @@ impl Sink for WithDeadLetters {
         Ok(Box::new(BothWriters { rows, letters }))
     }
 
+    fn delivery(&self) -> Delivery {
+        self.sink.delivery()
+    }
+
+    async fn take_over(&self, owner: &SinkOwner) -> Result<Option<EpochId>> {
+        self.sink.take_over(owner).await
+    }
+
+    async fn commit_at(
+        &self,
+        epoch: EpochId,
+        ends: &[SourceOffsets],
+        messages: Vec<CommitMessage>,
+    ) -> Result<()> {
+        let (rows, letters) = by_sink(messages);
+        self.letters.commit_at(epoch, ends, letters).await?;
+        self.sink.commit_at(epoch, ends, rows).await
+    }
+
     async fn commit(&self, epoch: EpochId, messages: Vec<CommitMessage>) -> Result<()> {
-        let both = messages.into_iter().filter_map(CommitMessage::take::<Both>);
-        let (rows, letters) = both.map(|Both(rows, letters)| (rows, letters)).unzip();
+        let (rows, letters) = by_sink(messages);
         self.letters.commit(epoch, letters).await?;
         self.sink.commit(epoch, rows).await
     }
+}
+
+fn by_sink(messages: Vec<CommitMessage>) -> (Vec<CommitMessage>, Vec<CommitMessage>) {
+    let both = messages.into_iter().filter_map(CommitMessage::take::<Both>);
+    both.map(|Both(rows, letters)| (rows, letters)).unzip()
 }
 
 struct BothWriters {

@@ -5,6 +5,7 @@
 
 pub(crate) mod console;
 pub(crate) mod dead_letters;
+mod delivery;
 pub(crate) mod kafka;
 pub(crate) mod memory;
 pub(crate) mod noop;
@@ -18,7 +19,8 @@ use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use futures::future::BoxFuture;
 
-use crate::epoch::EpochId;
+pub use self::delivery::{Delivery, OwnedSource, SinkOwner};
+use crate::epoch::{EpochId, SourceOffsets};
 use crate::error::{Error, Result};
 use crate::options::Options;
 
@@ -44,12 +46,18 @@ pub trait SinkProvider: fmt::Debug + Send + Sync {
 /// # Contract
 /// [`commit`](Sink::commit) is called once for each epoch, in order, after the future of every writer's
 /// [`seal`](SinkWriter::seal) has resolved. After a crash the same epoch may be written and committed again.
+///
+/// A sink that can commit the rows of an epoch as a whole, and tell afterwards which epoch was the last, says so with
+/// [`delivery`](Sink::delivery). The engine then logs an epoch's end before it commits it, asks at each start by
+/// [`take_over`](Sink::take_over) which epoch was committed, and runs again exactly what was not. Of an epoch without rows
+/// nothing need be kept.
 #[async_trait]
 pub trait Sink: fmt::Debug + Send + Sync {
     /// For progress and messages, such as `KafkaTable[out]`.
     fn description(&self) -> String;
 
-    /// Called once before the first writer: the place to find out that a service or topic is not there.
+    /// Called before the first writer, and again after a failure: the place to find out that a service or topic is not
+    /// there, and to make clients anew.
     async fn open(&self) -> Result<()>;
 
     /// A writer for pipeline number `pipeline`.
@@ -57,6 +65,31 @@ pub trait Sink: fmt::Debug + Send + Sync {
 
     /// Makes an epoch visible; `messages` are what its writers' seals gave, in the order of the pipelines.
     async fn commit(&self, epoch: EpochId, messages: Vec<CommitMessage>) -> Result<()>;
+
+    /// What the sink promises; by default at-least-once.
+    fn delivery(&self) -> Delivery {
+        Delivery::AtLeastOnce
+    }
+
+    /// Exactly-once only: makes sure that nobody else can commit for this query any more, drops what is not committed, and
+    /// tells the last epoch that is; `None` if there is none. Called after [`open`](Sink::open) and before the first writer.
+    ///
+    /// # Errors
+    /// The sink cannot tell.
+    async fn take_over(&self, _owner: &SinkOwner) -> Result<Option<EpochId>> {
+        Ok(None)
+    }
+
+    /// [`commit`](Sink::commit) for a sink that keeps, with the rows, where the sources stand after the epoch (in the order
+    /// of the plan). This is what the engine calls.
+    async fn commit_at(
+        &self,
+        epoch: EpochId,
+        _ends: &[SourceOffsets],
+        messages: Vec<CommitMessage>,
+    ) -> Result<()> {
+        self.commit(epoch, messages).await
+    }
 }
 
 /// Writes the rows of one pipeline.

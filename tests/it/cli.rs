@@ -126,6 +126,10 @@ async fn a_wrong_command_exits_with_2_and_a_failed_query_with_1_and_one_line() {
         "count.sql",
         &copy("127.0.0.1:1").replace("key, value FROM events", "count(*) AS value FROM events"),
     );
+    let noop =
+        file("noop.sql", &copy("127.0.0.1:1").replace("copies STORED AS KAFKA", "copies STORED AS NOOP"));
+    let no_acks =
+        file("no_acks.sql", &copy("127.0.0.1:1").replace("/out'", "/out' OPTIONS ('kafka.acks' '1')"));
     let broken = file("broken.sql", "SELEC 1");
     let typo = file("typo.sql", &copy("127.0.0.1:1").replace("startingOffsets", "startingOfsets"));
     let two = file("two.sql", &format!("{0}{0}", "INSERT INTO copies SELECT 1 AS value FROM events;"));
@@ -139,9 +143,33 @@ async fn a_wrong_command_exits_with_2_and_a_failed_query_with_1_and_one_line() {
         (vec!["run", "/no/such.sql", "--checkpoint", checkpoint, "--trigger", "once"], 2, "/no/such.sql"),
         (vec!["run", &typo, "--checkpoint", checkpoint, "--trigger", "once"], 2, "startingofsets"),
         (
-            vec!["run", &good, "--checkpoint", checkpoint, "--trigger", "once", "--delivery", "exactly-once"],
+            vec!["run", &good, "--checkpoint", checkpoint, "--trigger", "once", "--delivery", "twice"],
             2,
-            "at-least-once",
+            "at-least-once or exactly-once",
+        ),
+        (
+            vec!["run", &noop, "--checkpoint", checkpoint, "--trigger", "once", "--delivery", "exactly-once"],
+            2,
+            "delivery",
+        ),
+        (
+            vec![
+                "run",
+                &no_acks,
+                "--checkpoint",
+                checkpoint,
+                "--trigger",
+                "once",
+                "--delivery",
+                "exactly-once",
+            ],
+            2,
+            "kafka.acks",
+        ),
+        (
+            vec!["run", &good, "--checkpoint", checkpoint, "--trigger", "once", "--restart", "always"],
+            2,
+            "on-failure:MAX/WINDOW",
         ),
         (vec!["run", &count, "--checkpoint", checkpoint, "--trigger", "once"], 1, "aggregation"),
         (vec!["run", &broken, "--checkpoint", checkpoint, "--trigger", "once"], 1, "SELEC"),

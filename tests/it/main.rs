@@ -1,5 +1,5 @@
 //! The integration tests: one binary, one module a promise. Those that need a real broker find it in
-//! `EPOCHFLOW_TEST_KAFKA`; `tests/run` starts one and sets it.
+//! `EPOCHFLOW_TEST_KAFKA`, those that need an S3 server in `EPOCHFLOW_TEST_S3`; `tests/run` starts both and sets these.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
 
 mod support;
@@ -11,10 +11,22 @@ mod checkpoint_tools;
 mod cli;
 mod continuous;
 mod crash;
+mod exactly_once;
+mod exactly_once_crash;
+mod kafka_data;
+mod kafka_loss;
+mod kafka_options;
+mod kafka_own_broker;
 mod kafka_records;
 mod latency;
+mod memory_source;
 mod micro_batch;
 mod operations;
+mod provenance;
+mod rate;
+mod restart;
 mod rooms;
+mod s3;
 mod sql_support;
 mod static_tables;
+mod store_faults;

@@ -5,8 +5,10 @@
 
 mod checkpoint;
 mod demo;
+mod interrupts;
 mod progress;
 mod run;
+mod show;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -14,7 +16,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use epochflow::checkpoint::RewindTo;
-use epochflow::{EpochId, ErrorKind, Result, Trigger};
+use epochflow::{Delivery, EpochId, ErrorKind, RestartPolicy, Result, Trigger};
 use tracing_subscriber::EnvFilter;
 
 /// SQL over Kafka, about a millisecond from record in to record out.
@@ -46,16 +48,8 @@ enum Command {
 
 #[derive(Debug, Subcommand)]
 enum CheckpointCommand {
-    /// What a checkpoint holds: query, last epoch, offsets.
-    Show {
-        /// Path or URL.
-        location: String,
-        /// As JSON.
-        #[arg(long)]
-        json: bool,
-        #[command(flatten)]
-        store: StoreArgs,
-    },
+    /// What a checkpoint holds: query, last epoch, offsets, who wrote it.
+    Show(show::ShowArgs),
     /// Read all of a checkpoint and name what is wrong with it; exit status 1 if anything is.
     Verify {
         /// Path or URL.
@@ -136,9 +130,13 @@ struct RunArgs {
     /// stdout.
     #[arg(long, value_enum, default_value_t = ProgressMode::Plain)]
     progress: ProgressMode,
-    /// What the sink promises.
-    #[arg(long, value_enum, default_value_t = Delivery::AtLeastOnce)]
-    delivery: Delivery,
+    /// What the sink promises: at-least-once or exactly-once; wins over the sink table's option.
+    #[arg(long, value_parser = delivery)]
+    delivery: Option<Delivery>,
+    /// What to do when the query fails in a way that another attempt may mend: never, on-failure (10 restarts in 10
+    /// minutes), or on-failure:MAX/WINDOW such as on-failure:3/1m.
+    #[arg(long, default_value = "on-failure", value_parser = restart_policy)]
+    restart: RestartPolicy,
     /// Option of the query, such as badRecords=skip or staticReload=5m; may be repeated.
     #[arg(long = "option", value_name = "NAME=VALUE", value_parser = name_and_value)]
     query_options: Vec<(String, String)>,
@@ -160,13 +158,15 @@ enum ProgressMode {
     None,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Delivery {
-    AtLeastOnce,
-    ExactlyOnce,
+fn trigger(text: &str) -> Result<Trigger> {
+    text.parse()
 }
 
-fn trigger(text: &str) -> Result<Trigger> {
+fn delivery(text: &str) -> Result<Delivery> {
+    text.parse()
+}
+
+fn restart_policy(text: &str) -> Result<RestartPolicy> {
     text.parse()
 }
 
@@ -216,20 +216,4 @@ fn main() -> ExitCode {
 fn fail(message: &str, status: u8) -> ExitCode {
     eprintln!("epochflow: {}", message.split_whitespace().collect::<Vec<_>>().join(" "));
     ExitCode::from(status)
-}
-
-/// Resolves at SIGINT or SIGTERM.
-async fn interrupted() {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
-            tokio::select! {
-                _ = tokio::signal::ctrl_c() => {}
-                _ = terminate.recv() => {}
-            }
-            return;
-        }
-    }
-    let _ = tokio::signal::ctrl_c().await;
 }

@@ -11,10 +11,7 @@ use crate::epoch::{Offset, Partition};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kafka::consumer::{Messages, PartitionQueue};
 use crate::kafka::kind_of;
-use crate::source::PartitionReader;
-
-/// Rows of a batch at most: enough for the operators to run at full speed, small beside the caches.
-const MAX_ROWS: usize = 4096;
+use crate::source::{MAX_BATCH_ROWS, PartitionReader};
 
 pub(super) struct KafkaReader {
     /// Read from the queue, but at or beyond the end of the batch they were read for. Before the queue, whose client must
@@ -39,6 +36,11 @@ impl KafkaReader {
     /// Splits `messages` into records before `end`, which are returned, and what comes after, which is kept. Errors
     /// and the end of the partition stand between records, in the order of arrival.
     fn take_before(&mut self, mut messages: Messages, end: Offset) -> Result<Messages> {
+        if let Some(first) = messages.iter().find(|message| message.error().is_none())
+            && first.offset() < self.position
+        {
+            return Err(self.other_partition(&format!("it is read from {} again", first.offset())));
+        }
         let stop = messages.iter().position(|message| message.error().is_some() || message.offset() >= end);
         let Some(stop) = stop else {
             if let Some(last) = messages.iter().last() {
@@ -72,10 +74,16 @@ impl KafkaReader {
 
     fn on_error(&mut self, code: RDKafkaErrorCode, offset: Offset) -> Result<()> {
         match code {
+            RDKafkaErrorCode::PartitionEOF if offset < self.position => {
+                Err(self.other_partition(&format!("it ends at {offset}")))
+            }
             RDKafkaErrorCode::PartitionEOF => {
-                self.position = self.position.max(offset);
+                self.position = offset;
                 Ok(())
             }
+            RDKafkaErrorCode::UnknownTopicOrPartition
+            | RDKafkaErrorCode::UnknownTopic
+            | RDKafkaErrorCode::UnknownPartition => Err(self.other_partition("it is gone")),
             RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange => Err(super::data_loss(
                 &format!("offset {} of {} is no longer in Kafka", self.position, self.partition),
             )),
@@ -85,6 +93,20 @@ impl KafkaReader {
             }
             code => Err(Error::new(kind_of(code), format!("cannot read {}: {code}", self.partition))),
         }
+    }
+}
+
+impl KafkaReader {
+    /// The topic was deleted or made anew under the reader. The query goes on from its last commit, and there
+    /// `failOnDataLoss` decides.
+    fn other_partition(&self, found: &str) -> Error {
+        Error::new(
+            ErrorKind::Transient,
+            format!(
+                "{} was deleted or made anew: it was read up to {}, and {found}",
+                self.partition, self.position
+            ),
+        )
     }
 }
 
@@ -101,7 +123,7 @@ impl PartitionReader for KafkaReader {
         while self.position < end {
             let mut messages = std::mem::take(&mut self.ahead);
             if messages.is_empty() {
-                self.queue.read(cx, &mut messages, MAX_ROWS);
+                self.queue.read(cx, &mut messages, MAX_BATCH_ROWS);
                 if messages.is_empty() {
                     return Poll::Pending;
                 }
