@@ -139,7 +139,7 @@ async fn what_is_wrong_is_said_before_the_start() {
     let error = session.read_stream().load().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Usage);
     let error = session.read_stream().format("papyrus").load().unwrap_err();
-    assert!(error.to_string().contains("kafka, scripted"), "{error}");
+    assert!(error.to_string().contains("kafka, rate, rate-micro-batch, scripted"), "{error}");
 }
 
 #[tokio::test]
