@@ -19,20 +19,26 @@ pub(super) struct BadRecordHandler {
     policy: BadRecords,
     query_id: Uuid,
     query_name: Option<Arc<str>>,
+    /// The one that records belong to now.
+    epoch: EpochId,
 }
 
 pub(super) struct BadRecord {
     pub(super) record: Piece,
     pub(super) error: Error,
-    /// Which it belongs to.
-    pub(super) epoch: EpochId,
     /// Of its epoch: told louder than the others.
     pub(super) is_first: bool,
 }
 
 impl BadRecordHandler {
-    pub(super) fn new(spec: &QuerySpec, query_id: Uuid) -> Self {
-        Self { policy: spec.bad_records, query_id, query_name: spec.name.as_deref().map(Arc::from) }
+    pub(super) fn new(spec: &QuerySpec, query_id: Uuid, epoch: EpochId) -> Self {
+        let query_name = spec.name.as_deref().map(Arc::from);
+        Self { policy: spec.bad_records, query_id, query_name, epoch }
+    }
+
+    /// Records belong to `epoch` from now on.
+    pub(super) fn begin(&mut self, epoch: EpochId) {
+        self.epoch = epoch;
     }
 
     pub(super) fn ends_the_query(&self) -> bool {
@@ -50,7 +56,7 @@ impl BadRecordHandler {
         records: &Records,
         writer: &mut dyn SinkWriter,
     ) -> Result<()> {
-        let BadRecord { record, error, epoch, is_first } = bad;
+        let (BadRecord { record, error, is_first }, epoch) = (bad, self.epoch);
         let offset = records.columns.offset(&record.rows).unwrap_or(record.first);
         let reason = match records.failing_expression(&record.rows) {
             Some(expression) => format!("{expression}: {error}"),

@@ -30,6 +30,7 @@ use crate::error::{Error, Result};
 use crate::query::{QueryShared, Request, Trigger};
 use crate::sink::CommitMessage;
 use crate::source::Source;
+use crate::telemetry::{EpochAcks, PipelineClock};
 
 /// How long a stop waits for the running epoch.
 const STOP_GRACE: Duration = Duration::from_secs(4);
@@ -58,7 +59,7 @@ pub(super) struct Carried {
 /// Something that went on in the background and is done.
 enum Done {
     Event(Event),
-    Taken { sealed: SealedEnd, message: CommitMessage },
+    Taken { sealed: SealedEnd, message: CommitMessage, acks: Arc<EpochAcks> },
     Planned { latest: Cut },
     Available { target: Cut, answer: oneshot::Sender<Result<()>> },
     Partitions { are_others: bool },
@@ -118,7 +119,7 @@ impl<'a> Driver<'a> {
         let (report, sealed) = mpsc::channel(open.pipelines.len().max(1) * 2);
         let mut slots = Slots::new(open.sources.len());
         let mut tasks = JoinSet::new();
-        let bad_records = BadRecordHandler::new(spec, shared.id);
+        let bad_records = BadRecordHandler::new(spec, shared.id, open.next);
         for (slot, pipeline) in open.pipelines.into_iter().enumerate() {
             // Every epoch in flight has one command, and a pause and a resume may stand between two.
             let (commands, commanded) = mpsc::channel(4 * policy.max_in_flight + 4);
@@ -126,7 +127,8 @@ impl<'a> Driver<'a> {
             let writer = spec.sink.writer(slot)?;
             let handler = bad_records.clone();
             let channels = (commanded, report.clone());
-            let task = PipelineTask::new(slot, pipeline, writer, handler, channels, is_open, open.next);
+            let clock = PipelineClock::new(spec.slo.map(|slo| slo.threshold()));
+            let task = PipelineTask::new(slot, pipeline, writer, handler, channels, is_open, clock);
             tasks.spawn_on(task.run(), spec.executors.next_pipeline());
         }
         Ok(Self {
@@ -178,7 +180,7 @@ impl<'a> Driver<'a> {
         self.shared.set_status("Running", false, true);
         if let Some(end) = self.rerun.take() {
             let ends = self.slots.ends(&end);
-            self.reports.begin(self.coordinator.next_epoch(), self.sources.len(), None);
+            self.reports.begin(self.coordinator.next_epoch(), vec![None; self.sources.len()], Duration::ZERO);
             let effects = self.coordinator.rerun(ends, self.started.elapsed());
             self.perform(effects)?;
         }
@@ -202,8 +204,7 @@ impl<'a> Driver<'a> {
                     ended.map_err(|e| Error::internal("a pipeline's task panicked").with_source(e))??;
                 }
                 () = self.ticker.tick(), if self.is_continuous() || self.coordinator.is_idle() => {
-                    let moved = self.slots.have_moved();
-                    self.event(Event::Tick { moved })?;
+                    self.on_tick()?;
                 }
                 _ = discovery.tick(), if self.is_continuous() && !self.is_discovering => self.ask_for_partitions(),
                 () = until(deadline) => {
@@ -213,6 +214,37 @@ impl<'a> Driver<'a> {
             }
         }
         Ok(self.outcome.take().unwrap_or(Outcome::Ended))
+    }
+
+    fn on_tick(&mut self) -> Result<()> {
+        let moved = self.slots.have_moved();
+        if self.is_continuous() && self.reports.is_lag_due() {
+            self.publish_lag();
+        }
+        if self.is_continuous() && self.coordinator.is_idle() {
+            self.shared.set_status("Running", moved, true);
+            if !moved {
+                self.tell_idle();
+            }
+        }
+        self.event(Event::Tick { moved })
+    }
+
+    /// Also while nothing can be committed: then above all.
+    fn publish_lag(&self) {
+        let mut telemetry = self.shared.telemetry.lock();
+        for (source, position) in self.sources.iter().zip(self.slots.positions()) {
+            if let Some(ends) = source.known_ends() {
+                telemetry.on_lag(&position, &ends);
+            }
+        }
+    }
+
+    /// There is nothing to do: listeners hear of it now and then.
+    fn tell_idle(&mut self) {
+        if self.reports.is_idle_event_due(self.spec.idle_interval) {
+            self.shared.idle();
+        }
     }
 
     fn on_request(&mut self, request: Request) -> Result<()> {
@@ -238,24 +270,29 @@ impl<'a> Driver<'a> {
     }
 
     fn on_sealed(&mut self, sealed: Sealed) {
-        let Sealed { slot, epoch, end, rows_in, rows_out, bad_rows, taken } = sealed;
-        if let Some(source) = self.slots.seal(slot, end) {
-            self.reports.add_rows(epoch, source, rows_in, rows_out);
-            self.reports.add_bad_rows(epoch, bad_rows);
+        if let Some(source) = self.slots.seal(sealed.slot, sealed.end) {
+            self.reports.add_pipeline(&sealed, source);
         }
+        let Sealed { slot, epoch, end, taken, acks, .. } = sealed;
         let sealed = SealedEnd { slot, epoch, end };
-        self.background.push(Box::pin(async move { Ok(Done::Taken { sealed, message: taken.await? }) }));
+        self.background
+            .push(Box::pin(async move { Ok(Done::Taken { sealed, message: taken.await?, acks }) }));
     }
 
     fn on_done(&mut self, done: Done) -> Result<()> {
         match done {
             Done::Event(event) => {
-                if let Event::StepDone { epoch, step: Step::LogOffsets } = event {
-                    self.step_is_done(epoch, "walCommit");
+                match event {
+                    Event::StepDone { epoch, step: Step::CommitSink } => self.step_is_done(epoch, "addBatch"),
+                    Event::StepDone { epoch, step: Step::LogOffsets } => {
+                        self.step_is_done(epoch, "walCommit")
+                    }
+                    _ => {}
                 }
                 self.event(event)
             }
-            Done::Taken { sealed: SealedEnd { slot, epoch, end }, message } => {
+            Done::Taken { sealed: SealedEnd { slot, epoch, end }, message, acks } => {
+                self.reports.add_acked(epoch, &acks.take());
                 self.messages.entry(epoch).or_default().push((slot, message));
                 self.event(Event::PartitionDone { epoch, slot, end })
             }
@@ -282,10 +319,13 @@ impl<'a> Driver<'a> {
     }
 
     fn on_planned(&mut self, latest: Cut) -> Result<()> {
-        if self.carried.available.is_none()
-            && are_others(&self.slots.committed(), &latest)
-            && self.stop_deadline.is_none()
+        let looked = self.reports.since_began();
+        let start = self.slots.committed();
         {
+            let mut telemetry = self.shared.telemetry.lock();
+            start.iter().zip(&latest).for_each(|(start, latest)| telemetry.on_lag(start, latest));
+        }
+        if self.carried.available.is_none() && are_others(&start, &latest) && self.stop_deadline.is_none() {
             self.outcome = Some(Outcome::PartitionsChanged);
             return Ok(());
         }
@@ -293,14 +333,13 @@ impl<'a> Driver<'a> {
         if self.policy.until == Until::CaughtUp {
             self.carried.available.get_or_insert_with(|| latest.clone());
         }
-        let is_new = ends != self.slots.committed();
-        self.shared.set_status(
-            if is_new { "Processing new data" } else { "Waiting for data to arrive" },
-            is_new,
-            is_new,
-        );
+        let is_new = ends != start;
         if is_new {
-            self.reports.begin(self.coordinator.next_epoch(), self.sources.len(), Some(latest));
+            let latest = latest.into_iter().map(Some).collect();
+            self.reports.begin(self.coordinator.next_epoch(), latest, looked);
+        } else {
+            self.shared.set_status("Waiting for data to arrive", false, false);
+            self.tell_idle();
         }
         let ends = is_new.then(|| self.slots.ends(&ends));
         self.event(Event::Planned(ends))
@@ -336,23 +375,26 @@ impl<'a> Driver<'a> {
         match effect {
             Effect::Plan => self.plan(),
             Effect::Finish { epoch, ends, last } => {
-                match &ends {
-                    None => self.reports.begin(epoch, self.sources.len(), None),
-                    Some(_) => {
-                        // Records of the next epoch follow at once under the continuous trigger: its clock runs.
-                        let stops = !self.is_continuous();
-                        let time =
-                            self.metadata.as_ref().filter(|_| stops).map(|entry| entry.batch_timestamp_ms);
-                        self.spec.planned.live.begin_batch(time);
-                    }
+                if ends.is_none() {
+                    let began = Instant::now();
+                    let latest = self.sources.iter().map(|source| source.known_ends()).collect();
+                    self.reports.begin(epoch, latest, began.elapsed());
+                } else {
+                    self.shared.set_status("Processing new data", true, true);
+                    // Records of the next epoch follow at once under the continuous trigger: its clock runs.
+                    let stops = !self.is_continuous();
+                    let time = self.metadata.as_ref().filter(|_| stops).map(|entry| entry.batch_timestamp_ms);
+                    self.spec.planned.live.begin_batch(time);
                 }
-                self.step_began.insert((epoch, "addBatch"), Instant::now());
+                let began = Instant::now();
+                self.step_began.insert((epoch, "addBatch"), began);
                 let ends = ends.unwrap_or_default();
                 self.slots.command(|number| Command::Finish {
                     epoch,
                     end: ends.get(number).copied(),
                     last,
                 })?;
+                self.reports.add_duration(epoch, "getBatch", began);
             }
             Effect::CommitSink { epoch, ends } => self.commit_sink(epoch, &ends),
             Effect::LogOffsets { epoch, ends } => self.log_offsets(epoch, &ends),
@@ -384,6 +426,9 @@ impl<'a> Driver<'a> {
 
     fn plan(&mut self) {
         self.reports.restart_clock();
+        if let Some(source) = self.sources.first() {
+            self.shared.set_status(format!("Getting offsets from {}", source.description()), false, true);
+        }
         let (sources, available) = (self.sources.clone(), self.carried.available.clone());
         self.spawn(async move {
             let latest = while_transient("asking the sources for their ends", || latest(&sources)).await?;
@@ -406,7 +451,10 @@ impl<'a> Driver<'a> {
     }
 
     fn commit_sink(&mut self, epoch: EpochId, ends: &[Offset]) {
-        self.step_is_done(epoch, "addBatch");
+        if self.is_continuous() {
+            self.shared.set_status(format!("Committing epoch {epoch}"), true, true);
+        }
+        self.reports.all_is_taken(epoch);
         let mut messages = self.messages.remove(&epoch).unwrap_or_default();
         messages.sort_by_key(|(slot, _)| *slot);
         let messages = messages.into_iter().map(|(_, message)| message).collect();
@@ -419,6 +467,9 @@ impl<'a> Driver<'a> {
     }
 
     fn log_offsets(&mut self, epoch: EpochId, ends: &[Offset]) {
+        if !self.is_continuous() {
+            self.shared.set_status("Writing offsets to log", true, true);
+        }
         self.step_began.insert((epoch, "walCommit"), Instant::now());
         let now = chrono::Utc::now().timestamp_millis();
         let metadata = OffsetMetadata::following(self.metadata.as_ref(), now);
@@ -456,6 +507,11 @@ impl<'a> Driver<'a> {
         let end = self.slots.committed();
         self.reports.publish(epoch, self.shared, &self.sources, self.spec.sink.as_ref(), &start, &end);
         self.ticker.on_committed();
+        if self.is_continuous() {
+            self.shared.set_status("Running", self.slots.have_moved(), true);
+        } else {
+            self.shared.set_status("Waiting for next trigger", false, false);
+        }
         self.answer_waiters();
         self.purge(epoch);
     }

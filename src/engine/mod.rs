@@ -44,8 +44,9 @@ pub(crate) use self::runtime::{EngineRuntime, Executors};
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
 use crate::plan::PlannedQuery;
-use crate::query::{BadRecords, QueryShared, Request, RestartPolicy, StreamingQuery, Trigger};
+use crate::query::{BadRecords, Claim, Hub, QueryShared, Request, RestartPolicy, StreamingQuery, Trigger};
 use crate::sink::Sink;
+use crate::telemetry::LatencySlo;
 
 /// All that a query needs to run.
 #[derive(Clone)]
@@ -57,42 +58,53 @@ pub(crate) struct QuerySpec {
     pub(crate) trigger: Trigger,
     pub(crate) restart: RestartPolicy,
     pub(crate) checkpoint: Arc<Checkpoint>,
+    /// How often listeners hear that there is nothing to do.
+    pub(crate) idle_interval: Duration,
+    pub(crate) slo: Option<LatencySlo>,
     pub(crate) store_errors: StoreErrors,
     pub(crate) max_uncommitted: Duration,
     pub(crate) executors: Executors,
     /// How often the static sides of joins are read anew; `None`: once, at the start.
     pub(crate) static_reload: Option<Duration>,
     pub(crate) bad_records: BadRecords,
+    pub(crate) hub: Arc<Hub>,
 }
 
-/// Starts a query. What can be known before the first record is known when this returns.
+/// Starts a query, which keeps `name_claim` until it ends. What can be known before the first record is known when this
+/// returns.
 ///
 /// # Errors
 /// The checkpoint is damaged or in use, a service or topic is not there, data that the checkpoint needs is gone.
-pub(crate) async fn start(spec: QuerySpec) -> Result<StreamingQuery> {
+pub(crate) async fn start(spec: QuerySpec, name_claim: Option<Claim>) -> Result<StreamingQuery> {
     let handle = spec.executors.driver.clone();
     let opening = handle.spawn(async move {
         // Whatever is not there is found out before anything is written.
         spec.sink.open().await?;
         // Before the checkpoint is read: a restart deletes what a running query has not committed.
         let lock = spec.checkpoint.lock().await?;
+        let known = spec.checkpoint.read_query_id().await?;
+        let mut id_claim = known.map(|id| spec.hub.claim_id(id)).transpose()?;
         spec.checkpoint.check_writable().await?;
         reload::load(&spec).await?;
         let open = OpenQuery::new(&spec).await?;
         let id = spec.checkpoint.query_id().await?;
-        Ok::<_, Error>((id, spec, open, lock))
+        if id_claim.is_none() {
+            id_claim = Some(spec.hub.claim_id(id)?);
+        }
+        Ok::<_, Error>((id, spec, open, (lock, id_claim, name_claim)))
     });
-    let (id, spec, open, lock) =
+    let (id, spec, open, held) =
         opening.await.map_err(|e| Error::internal("starting the query ended early").with_source(e))??;
-    let shared = QueryShared::new(id, uuid::Uuid::new_v4(), spec.name.clone());
+    let shared =
+        QueryShared::new(id, uuid::Uuid::new_v4(), spec.name.clone(), spec.slo, Arc::clone(&spec.hub));
     let (requests, requested) = mpsc::channel(16);
     let query = StreamingQuery::new(Arc::clone(&shared), requests);
     let driven = handle.spawn(drive(spec, open, Arc::clone(&shared), requested));
     handle.spawn(async move {
         let outcome =
             driven.await.unwrap_or_else(|e| Err(Error::internal("the query's task panicked").with_source(e)));
-        // Whoever learns that the query has ended may start another one on its checkpoint.
-        drop(lock);
+        // Whoever learns that the query has ended may start another one on its checkpoint, or with its name.
+        drop(held);
         shared.finish(outcome);
     });
     Ok(query)

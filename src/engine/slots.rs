@@ -84,6 +84,11 @@ impl Slots {
         self.cut(&self.committed_ends())
     }
 
+    /// Where each pipeline reads now, by source.
+    pub(super) fn positions(&self) -> Cut {
+        self.cut(&self.slots.iter().map(|slot| slot.flow.position()).collect::<Vec<_>>())
+    }
+
     /// Offsets by pipeline as a cut.
     pub(super) fn cut(&self, ends: &[Offset]) -> Cut {
         let mut cut = vec![SourceOffsets::new(); self.sources];

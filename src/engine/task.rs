@@ -1,5 +1,8 @@
 //! The task of one pipeline: reads, transforms and writes without pause, and ends epochs when told to.
 
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
 use futures::future::BoxFuture;
 use tokio::sync::mpsc;
 
@@ -9,6 +12,7 @@ use crate::epoch::{EpochId, Offset};
 use crate::error::{Error, Result};
 use crate::plan::pipeline::Pipeline;
 use crate::sink::{CommitMessage, SinkWriter};
+use crate::telemetry::{EpochAcks, PipelineClock, TaskLatencies};
 
 /// What the driver tells a pipeline.
 #[derive(Clone, Copy, Debug)]
@@ -32,6 +36,11 @@ pub(super) struct Sealed {
     pub(super) rows_in: u64,
     pub(super) rows_out: u64,
     pub(super) bad_rows: u64,
+    /// Batches that the sink was given.
+    pub(super) batches: u64,
+    pub(super) latencies: TaskLatencies,
+    /// Complete once `taken` has resolved.
+    pub(super) acks: Arc<EpochAcks>,
     /// Resolves when the sink has taken all rows of the epoch.
     pub(super) taken: BoxFuture<'static, Result<CommitMessage>>,
 }
@@ -44,8 +53,6 @@ pub(super) struct PipelineTask {
     bad_records: BadRecordHandler,
     commands: mpsc::Receiver<Command>,
     sealed: mpsc::Sender<Sealed>,
-    /// The epoch that rows belong to now.
-    epoch: EpochId,
     /// Whether records may be read that belong to no planned epoch (continuous).
     is_open: bool,
     is_paused: bool,
@@ -53,6 +60,8 @@ pub(super) struct PipelineTask {
     rows_in_before: u64,
     rows_out: u64,
     bad_rows: u64,
+    batches: u64,
+    clock: PipelineClock,
 }
 
 impl PipelineTask {
@@ -63,9 +72,9 @@ impl PipelineTask {
         bad_records: BadRecordHandler,
         (commands, sealed): (mpsc::Receiver<Command>, mpsc::Sender<Sealed>),
         is_open: bool,
-        first: EpochId,
+        clock: PipelineClock,
     ) -> Self {
-        let (rows_in_before, rows_out, bad_rows) = (0, 0, 0);
+        let (rows_in_before, rows_out, bad_rows, batches) = (0, 0, 0, 0);
         let (is_paused, finishing) = (false, None);
         Self {
             slot,
@@ -75,13 +84,14 @@ impl PipelineTask {
             bad_records,
             commands,
             sealed,
-            epoch: first,
             is_open,
             is_paused,
             finishing,
             rows_in_before,
             rows_out,
             bad_rows,
+            batches,
+            clock,
         }
     }
 
@@ -99,13 +109,12 @@ impl PipelineTask {
                     self.evaluation.poll_step(&mut self.pipeline, self.finishing.is_some(), cx)
                 }) => match step? {
                     Step::Batch(batch) => {
-                        self.rows_out += batch.num_rows() as u64;
                         if batch.num_rows() > 0 {
-                            self.writer.write(&batch).await?;
+                            self.write(&batch).await?;
                         }
                     }
                     Step::Bad { record, error } => {
-                        let bad = BadRecord { record, error, epoch: self.epoch, is_first: self.bad_rows == 0 };
+                        let bad = BadRecord { record, error, is_first: self.bad_rows == 0 };
                         let Pipeline { partition, records, .. } = &self.pipeline;
                         self.bad_records.handle(bad, partition, records, self.writer.as_mut()).await?;
                         self.bad_rows += 1;
@@ -117,6 +126,17 @@ impl PipelineTask {
             // A pipeline that always has something to read must let others on its thread run.
             tokio::task::coop::consume_budget().await;
         }
+    }
+
+    async fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+        let rows = batch.num_rows() as u64;
+        self.rows_out += rows;
+        self.batches += 1;
+        // Operators pass on what they have before they ask for more, so this came of the batch handed over last.
+        let hand_over = self.pipeline.flow.hand_over();
+        self.writer.write_timed(batch, self.clock.acks(hand_over)).await?;
+        self.clock.written(hand_over, rows);
+        Ok(())
     }
 
     fn on_command(&mut self, command: Command) {
@@ -144,6 +164,7 @@ impl PipelineTask {
             return Ok(());
         };
         let rows_in = self.pipeline.flow.rows();
+        let (latencies, acks) = self.clock.seal();
         let sealed = Sealed {
             slot: self.slot,
             epoch,
@@ -151,10 +172,13 @@ impl PipelineTask {
             rows_in: rows_in - self.rows_in_before,
             rows_out: std::mem::take(&mut self.rows_out),
             bad_rows: std::mem::take(&mut self.bad_rows),
+            batches: std::mem::take(&mut self.batches),
+            latencies,
+            acks,
             taken: self.writer.seal(epoch),
         };
         self.rows_in_before = rows_in;
-        self.epoch = epoch.next();
+        self.bad_records.begin(epoch.next());
         self.set_idle_end();
         self.sealed.send(sealed).await.map_err(|_| Error::internal("the query's driver is gone"))
     }

@@ -19,13 +19,14 @@ use tokio::sync::Notify;
 
 use super::{InUse, Lease, kafka_error, kind_of, lease};
 use crate::error::{Error, ErrorKind, Result};
+use crate::telemetry::Unacked;
 
 /// librdkafka's RD_KAFKA_PARTITION_UA.
 const ANY_PARTITION: i32 = -1;
 
-/// Acknowledgements still to come for one epoch of one writer.
+/// Deliveries still to be acknowledged for one epoch of one writer.
 ///
-/// Counts from 1, so that it cannot reach zero before [`seal`](Acks::seal) says that no record follows.
+/// Counts from 1, so that it cannot reach zero before [`seal`](Acks::seal) says that none follows.
 #[derive(Debug)]
 pub(crate) struct Acks {
     outstanding: AtomicI64,
@@ -72,6 +73,29 @@ impl Acks {
     }
 }
 
+/// Records that are sent off together. Each has a reference, and so has whoever sends them: when the last one goes, all are
+/// acknowledged.
+#[derive(Debug)]
+pub(crate) struct InFlight {
+    acks: Arc<Acks>,
+    unacked: Option<Unacked>,
+}
+
+impl InFlight {
+    pub(crate) fn new(acks: &Arc<Acks>, unacked: Option<Unacked>) -> Arc<Self> {
+        acks.outstanding.fetch_add(1, Ordering::AcqRel);
+        Arc::new(Self { acks: Arc::clone(acks), unacked })
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        // Before the epoch can be complete: its latencies are read then.
+        self.unacked = None;
+        self.acks.settle();
+    }
+}
+
 /// Settles acknowledgements and tells waiting writers that the queue has room again.
 #[derive(Debug)]
 pub(super) struct DeliveryContext {
@@ -90,18 +114,18 @@ impl ClientContext for DeliveryContext {
 }
 
 impl ProducerContext for DeliveryContext {
-    type DeliveryOpaque = Arc<Acks>;
+    type DeliveryOpaque = Arc<InFlight>;
 
-    fn delivery(&self, result: &DeliveryResult<'_>, acks: Arc<Acks>) {
+    fn delivery(&self, result: &DeliveryResult<'_>, in_flight: Arc<InFlight>) {
         if let Err((error, message)) = result {
             let kind = error.rdkafka_error_code().map_or(ErrorKind::Internal, kind_of);
             let topic = message.topic();
-            acks.fail(
+            in_flight.acks.fail(
                 Error::new(kind, format!("Kafka did not take a record for topic '{topic}': {error}"))
                     .with_source(error.clone()),
             );
         }
-        acks.settle();
+        drop(in_flight);
         self.room.notify_waiters();
     }
 }
@@ -219,12 +243,16 @@ impl Topics {
     ///
     /// # Errors
     /// The record can never be written: it is too large, or its topic or partition cannot exist.
-    pub(crate) fn send(&mut self, topic: &str, record: Record<'_>, acks: &Arc<Acks>) -> Result<Queued> {
+    pub(crate) fn send(
+        &mut self,
+        topic: &str,
+        record: Record<'_>,
+        in_flight: &Arc<InFlight>,
+    ) -> Result<Queued> {
         let handle = self.handle(topic)?;
         let (value, value_len) = raw(record.value);
         let (key, key_len) = raw(record.key);
-        acks.outstanding.fetch_add(1, Ordering::AcqRel);
-        let opaque = Arc::into_raw(Arc::clone(acks));
+        let opaque = Arc::into_raw(Arc::clone(in_flight));
         // SAFETY: the handle lives as long as `self`; librdkafka copies key and value (MSG_F_COPY) before it returns,
         // and hands `opaque` back exactly once, to `delivery`, if and only if it takes the record.
         let refused = unsafe {
@@ -248,7 +276,7 @@ impl Topics {
             drop(Arc::from_raw(opaque));
             RDKafkaErrorCode::from(ffi::rd_kafka_last_error())
         };
-        self.not_queued(topic, code, record, acks)
+        not_queued(topic, code, record)
     }
 
     /// The same with headers or a timestamp (milliseconds since 1970), at the cost of a look-up and allocations.
@@ -261,10 +289,10 @@ impl Topics {
         record: Record<'_>,
         timestamp: Option<i64>,
         headers: &[(&str, Option<&[u8]>)],
-        acks: &Arc<Acks>,
+        in_flight: &Arc<InFlight>,
     ) -> Result<Queued> {
-        let mut message: BaseRecord<'_, [u8], [u8], Arc<Acks>> =
-            BaseRecord::with_opaque_to(topic, Arc::clone(acks));
+        let mut message: BaseRecord<'_, [u8], [u8], Arc<InFlight>> =
+            BaseRecord::with_opaque_to(topic, Arc::clone(in_flight));
         message.key = record.key;
         message.payload = record.value;
         message.partition = record.partition;
@@ -275,33 +303,13 @@ impl Topics {
             };
             message.headers = Some(headers.iter().fold(OwnedHeaders::new_with_capacity(headers.len()), fold));
         }
-        acks.outstanding.fetch_add(1, Ordering::AcqRel);
         match self.producer.inner.send(message) {
             Ok(()) => Ok(Queued::Yes),
             Err((error, _)) => {
                 let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
-                self.not_queued(topic, code, record, acks)
+                not_queued(topic, code, record)
             }
         }
-    }
-
-    fn not_queued(
-        &self,
-        topic: &str,
-        code: RDKafkaErrorCode,
-        record: Record<'_>,
-        acks: &Acks,
-    ) -> Result<Queued> {
-        acks.settle();
-        if code == RDKafkaErrorCode::QueueFull {
-            return Ok(Queued::Full);
-        }
-        let size = record.value.map_or(0, <[u8]>::len) + record.key.map_or(0, <[u8]>::len);
-        let partition = record.partition.map(|number| format!(" partition {number}")).unwrap_or_default();
-        Err(Error::new(
-            kind_of(code),
-            format!("cannot write a record of {size} bytes to topic '{topic}'{partition}: {code}"),
-        ))
     }
 
     fn handle(&mut self, topic: &str) -> Result<*mut ffi::rd_kafka_topic_t> {
@@ -320,6 +328,18 @@ impl Topics {
         self.handles.insert(topic.into(), TopicHandle(handle));
         Ok(handle)
     }
+}
+
+fn not_queued(topic: &str, code: RDKafkaErrorCode, record: Record<'_>) -> Result<Queued> {
+    if code == RDKafkaErrorCode::QueueFull {
+        return Ok(Queued::Full);
+    }
+    let size = record.value.map_or(0, <[u8]>::len) + record.key.map_or(0, <[u8]>::len);
+    let partition = record.partition.map(|number| format!(" partition {number}")).unwrap_or_default();
+    Err(Error::new(
+        kind_of(code),
+        format!("cannot write a record of {size} bytes to topic '{topic}'{partition}: {code}"),
+    ))
 }
 
 impl Drop for Topics {

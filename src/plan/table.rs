@@ -28,6 +28,7 @@ use crate::epoch::{Offset, Partition};
 use crate::error::{Error, Result};
 use crate::options::Options;
 use crate::source::{PartitionReader, Source};
+use crate::telemetry::HandOver;
 
 /// A table of `CREATE EXTERNAL TABLE … STORED AS <format>`, or of `read_stream().load()`.
 ///
@@ -88,6 +89,7 @@ pub(crate) struct Flow {
     rows: AtomicU64,
     /// Whether the records that were handed out went through.
     pub(crate) trial: Trial,
+    hand_over: HandOver,
 }
 
 impl Flow {
@@ -98,6 +100,7 @@ impl Flow {
             drained: AtomicBool::new(false),
             rows: AtomicU64::new(0),
             trial: Trial::default(),
+            hand_over: HandOver::new(),
         }
     }
 
@@ -121,6 +124,11 @@ impl Flow {
     /// Records handed out so far.
     pub(crate) fn rows(&self) -> u64 {
         self.rows.load(Ordering::Relaxed)
+    }
+
+    /// When the last batch was handed out.
+    pub(crate) fn hand_over(&self) -> &HandOver {
+        &self.hand_over
     }
 }
 
@@ -300,6 +308,8 @@ impl Stream for SourceStream {
         match polled {
             Poll::Ready(Ok(batch)) => {
                 self.flow.rows.fetch_add(batch.num_rows() as u64, Ordering::Relaxed);
+                let times = self.reader.times();
+                self.flow.hand_over.note(times.arrived, times.oldest);
                 let planned = self.planned_columns(&batch);
                 self.flow.trial.begin(batch, first);
                 Poll::Ready(Some(planned))

@@ -1,9 +1,11 @@
 //! The front door: [`StreamSession`] over DataFusion's `SessionContext`.
 //!
-//! `catalog.rs` makes tables of formats, `sql.rs` reads pipelines, `reader.rs` and `writer.rs` are Spark's builders.
+//! `catalog.rs` makes tables of formats, `sql.rs` reads pipelines, `reader.rs` and `writer.rs` are Spark's builders, `manager.rs`
+//! its query manager.
 
 mod catalog;
 mod dialect;
+mod manager;
 mod place;
 mod query_options;
 mod reader;
@@ -21,6 +23,7 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::{DataFrame, SessionConfig, SessionContext};
 use parking_lot::{Mutex, RwLock};
 
+pub use self::manager::StreamingQueryManager;
 pub use self::reader::DataStreamReader;
 pub use self::writer::{DataStreamWriter, StreamDataFrame};
 use crate::engine::EngineRuntime;
@@ -28,7 +31,7 @@ use crate::error::{Error, Result};
 use crate::options::Options;
 use crate::plan::rules;
 use crate::plan::table::StreamTable;
-use crate::query::StreamingQuery;
+use crate::query::{Hub, StreamingQuery};
 use crate::sink::SinkProvider;
 use crate::sink::console::ConsoleSinkProvider;
 use crate::sink::kafka::KafkaSinkProvider;
@@ -77,6 +80,7 @@ pub(crate) struct SessionCore {
     sources: RwLock<BTreeMap<String, Arc<dyn SourceProvider>>>,
     sinks: RwLock<BTreeMap<String, Arc<dyn SinkProvider>>>,
     queries: Mutex<Vec<StreamingQuery>>,
+    hub: Arc<Hub>,
 }
 
 impl fmt::Debug for StreamSession {
@@ -107,6 +111,7 @@ impl StreamSession {
             sources: RwLock::default(),
             sinks: RwLock::default(),
             queries: Mutex::default(),
+            hub: Arc::default(),
         });
         let config = rules::streaming_config(config)
             .with_extension(Arc::clone(&core))
@@ -198,11 +203,14 @@ impl StreamSession {
         Ok(rows)
     }
 
-    /// Queries that run now.
+    /// The session's queries, and who listens to them.
+    pub fn streams(&self) -> StreamingQueryManager {
+        StreamingQueryManager::new(Arc::clone(&self.core))
+    }
+
+    /// Queries that run now: `streams().active()`.
     pub fn active_queries(&self) -> Vec<StreamingQuery> {
-        let mut queries = self.core.queries.lock();
-        queries.retain(StreamingQuery::is_active);
-        queries.clone()
+        self.streams().active()
     }
 }
 

@@ -9,6 +9,7 @@ use crate::options::{Options, invalid, parse_duration};
 use crate::provenance::Provenance;
 use crate::query::BadRecords;
 use crate::sink::Delivery;
+use crate::telemetry::LatencySlo;
 
 const CHECKPOINT_LOCATION: &str = "checkpointLocation";
 const MAX_UNCOMMITTED_OPTION: &str = "maxUncommitted";
@@ -18,16 +19,22 @@ pub(super) const PROVENANCE: &str = "provenance";
 const STATIC_RELOAD: &str = "staticReload";
 const BAD_RECORDS: &str = "badRecords";
 pub(super) const DEAD_LETTER_TOPIC: &str = "deadLetterTopic";
-const NAMES: [&str; 6] = [
+const LATENCY_SLO: &str = "latencySlo";
+/// Spark's `spark.sql.streaming.noDataProgressEventInterval`.
+const IDLE_INTERVAL: &str = "noDataProgressEventInterval";
+const NAMES: [&str; 8] = [
     CHECKPOINT_LOCATION,
     MAX_UNCOMMITTED_OPTION,
     STORE_ERRORS,
     STATIC_RELOAD,
     BAD_RECORDS,
     DEAD_LETTER_TOPIC,
+    LATENCY_SLO,
+    IDLE_INTERVAL,
 ];
 
-/// What a query does with tables, bad records and a checkpoint that cannot be written, and what it asks of its sink.
+/// What a query does with tables, bad records and a checkpoint that cannot be written, what it asks of its sink, and what
+/// it tells of itself.
 #[derive(Debug)]
 pub(super) struct QueryOptions {
     pub(super) checkpoint_location: Option<String>,
@@ -39,6 +46,9 @@ pub(super) struct QueryOptions {
     pub(super) bad_records: BadRecords,
     /// Where `bad_records` wants one.
     pub(super) dead_letter_topic: Option<String>,
+    /// How often listeners hear that there is nothing to do.
+    pub(super) idle_interval: Duration,
+    pub(super) slo: Option<LatencySlo>,
 }
 
 impl QueryOptions {
@@ -70,6 +80,13 @@ impl QueryOptions {
         };
         let delivery = options.get(DELIVERY).map_or(Ok(Delivery::default()), str::parse)?;
         let provenance = options.get(PROVENANCE).map_or(Ok(Provenance::default()), str::parse)?;
+        let idle_interval = match options.get(IDLE_INTERVAL) {
+            None => Duration::from_secs(10),
+            Some(text) => {
+                parse_duration(text).map_err(|_| invalid(IDLE_INTERVAL, text, "a time span, such as 10s"))?
+            }
+        };
+        let slo = options.parse(LATENCY_SLO, "a time span, @p and a percentile, such as 5ms@p99")?;
         Ok(Self {
             checkpoint_location: options.get(CHECKPOINT_LOCATION).map(str::to_owned),
             max_uncommitted,
@@ -79,6 +96,8 @@ impl QueryOptions {
             static_reload,
             bad_records,
             dead_letter_topic,
+            idle_interval,
+            slo,
         })
     }
 }

@@ -93,7 +93,8 @@ impl DataStreamWriter {
     /// path or the URL of an object store), `maxUncommitted` (how long nothing may be committed before the sources are
     /// held back), `storeErrors` (`wait` or `stop`: what to do when the checkpoint cannot be written and something
     /// around it must be mended), `staticReload` (how often the static sides of joins are read anew), `badRecords` and
-    /// `deadLetterTopic` (what becomes of records that cannot be processed).
+    /// `deadLetterTopic` (what becomes of records that cannot be processed), `latencySlo` (what rows may take, such as
+    /// `5ms@p99`) and `noDataProgressEventInterval` (how often listeners hear that there is nothing to do).
     pub fn option(mut self, name: impl Into<String>, value: impl fmt::Display) -> Self {
         self.options.set(name, value.to_string());
         self
@@ -162,20 +163,11 @@ impl DataStreamWriter {
     /// # Errors
     /// An option is missing or wrong, the query asks for what the trigger does not support, the sink does not take its
     /// columns, a broker or topic is not there, the checkpoint is damaged or another query's, or data that it needs
-    /// is gone.
+    /// is gone; a query with the same name or id is active in this session.
     pub async fn start(mut self) -> Result<StreamingQuery> {
         let options = QueryOptions::new(&self.options, &Settings::of(self.state.config()))?;
         let (core, planned, sink) = self.plan(&options).await?;
-        let is_active = |name: &str| {
-            let mut queries = core.queries.lock();
-            queries.retain(StreamingQuery::is_active);
-            queries.iter().any(|query| query.name() == Some(name))
-        };
-        if let Some(name) = self.name.as_deref().filter(|name| is_active(name)) {
-            return Err(Error::usage(format!(
-                "a query with the name '{name}' is active in this session; stop it or choose another name"
-            )));
-        }
+        let name_claim = self.name.as_deref().map(|name| core.hub.claim_name(name)).transpose()?;
         let checkpoint = match self.checkpoint.take() {
             Some(checkpoint) => checkpoint,
             None => self.open_checkpoint(&core, options.checkpoint_location.as_deref())?,
@@ -193,13 +185,16 @@ impl DataStreamWriter {
             trigger: self.trigger,
             restart: self.restart,
             checkpoint: Arc::new(checkpoint),
+            idle_interval: options.idle_interval,
+            slo: options.slo,
             store_errors: options.store_errors,
             max_uncommitted: options.max_uncommitted,
             executors: core.runtime.executors(),
             static_reload: options.static_reload,
             bad_records: options.bad_records,
+            hub: Arc::clone(&core.hub),
         };
-        let query = engine::start(spec).await?.keeping(Arc::clone(&core.runtime) as _);
+        let query = engine::start(spec, name_claim).await?.keeping(Arc::clone(&core.runtime) as _);
         core.queries.lock().push(query.clone());
         Ok(query)
     }

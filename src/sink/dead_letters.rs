@@ -12,6 +12,7 @@ use futures::future::BoxFuture;
 use super::{CommitMessage, Delivery, Sink, SinkOwner, SinkWriter};
 use crate::epoch::{EpochId, SourceOffsets};
 use crate::error::{Error, Result};
+use crate::telemetry::AckClock;
 
 /// One dead letter.
 #[derive(Debug)]
@@ -138,6 +139,10 @@ struct BothWriters {
 impl SinkWriter for BothWriters {
     async fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         self.rows.write(batch).await
+    }
+
+    async fn write_timed(&mut self, batch: &RecordBatch, acks: &AckClock) -> Result<()> {
+        self.rows.write_timed(batch, acks).await
     }
 
     async fn write_dead_letters(&mut self, letters: &RecordBatch) -> Result<()> {

@@ -23,6 +23,7 @@ pub use self::delivery::{Delivery, OwnedSource, SinkOwner};
 use crate::epoch::{EpochId, SourceOffsets};
 use crate::error::{Error, Result};
 use crate::options::Options;
+use crate::telemetry::AckClock;
 
 /// Makes sinks of one format, such as `kafka`, from options.
 pub trait SinkProvider: fmt::Debug + Send + Sync {
@@ -108,6 +109,18 @@ pub trait SinkWriter: Send {
     /// The sink has no place for them; otherwise as [`write`](SinkWriter::write).
     async fn write_dead_letters(&mut self, _letters: &RecordBatch) -> Result<()> {
         Err(Error::internal("the sink takes no dead letters"))
+    }
+
+    /// The same for a sink that learns when single rows are safe: it calls [`AckClock::start`] for the rows that it sends
+    /// off together, and drops what it gets when the last of them is acknowledged. The engine calls this one. By default
+    /// rows count as safe when [`write`](SinkWriter::write) has taken them.
+    ///
+    /// # Errors
+    /// As [`write`](SinkWriter::write).
+    async fn write_timed(&mut self, batch: &RecordBatch, acks: &AckClock) -> Result<()> {
+        self.write(batch).await?;
+        acks.written(batch.num_rows());
+        Ok(())
     }
 
     /// Ends the running epoch; rows written from now on belong to the next one. Does not wait: the future resolves when

@@ -8,10 +8,11 @@ pub(crate) mod memory;
 pub(crate) mod rate;
 mod record;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -123,6 +124,19 @@ pub trait Source: fmt::Debug + Send + Sync {
     /// The end of each partition as of now. Partitions that did not exist before are among them.
     async fn latest_offsets(&self) -> Result<SourceOffsets>;
 
+    /// The end of each partition that is being read, as far as reading has shown it: asks nobody and does not wait.
+    /// `None` while it is not known for all of them.
+    fn known_ends(&self) -> Option<SourceOffsets> {
+        None
+    }
+
+    /// What progress shows as this source's `metrics` for an epoch that ended at `end`, when the source itself ended at
+    /// `latest`.
+    fn metrics(&self, end: &SourceOffsets, latest: Option<&SourceOffsets>) -> BTreeMap<String, String> {
+        let _ = (end, latest);
+        BTreeMap::new()
+    }
+
     /// Where to go on after `committed`: the same offsets, with partitions that came since (from their first record)
     /// and without those that are gone.
     ///
@@ -149,6 +163,15 @@ pub trait Source: fmt::Debug + Send + Sync {
     async fn open(&self, request: ReadRequest) -> Result<Vec<Box<dyn PartitionReader>>>;
 }
 
+/// When the records of a batch came into being, and into reach; what is not known is `None`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RecordTimes {
+    /// Timestamp of the oldest record, in milliseconds since 1970.
+    pub oldest: Option<i64>,
+    /// Since when the first record could have been handed out.
+    pub arrived: Option<Instant>,
+}
+
 /// Reads one partition in order.
 pub trait PartitionReader: Send {
     /// The partition that is read.
@@ -164,4 +187,9 @@ pub trait PartitionReader: Send {
     /// # Errors
     /// The partition can no longer be read; the reader is not polled again.
     fn poll_read(&mut self, cx: &mut Context<'_>, end: Offset) -> Poll<Result<RecordBatch>>;
+
+    /// Of the batch that was handed out last: where latencies are measured from.
+    fn times(&self) -> RecordTimes {
+        RecordTimes::default()
+    }
 }

@@ -95,6 +95,35 @@ async fn run_prints_sparks_progress_as_json_and_show_tells_what_the_checkpoint_h
 }
 
 #[tokio::test]
+async fn a_missed_latency_objective_is_warned_of_once() {
+    let broker = EmbeddedBroker::start(&[("in", 1), ("out", 1)]).unwrap();
+    let sender = Sender::new(broker.bootstrap_servers());
+    // Written long ago, in batches of their own.
+    for _ in 0..3 {
+        sender.send("in", &Record { timestamp: Some(1_000_000_000_000), ..Record::value(0, "a") });
+    }
+    sender.flush();
+    let folder = tempfile::tempdir().unwrap();
+    let sql =
+        copy(broker.bootstrap_servers()).replace("'earliest'", "'earliest', 'maxOffsetsPerTrigger' '1'");
+    let path = pipeline(folder.path(), &sql);
+    let run = |slo: &'static str| {
+        let checkpoint = format!("memory://{slo}");
+        let path = path.to_str().unwrap().to_owned();
+        async move {
+            let args = ["run", &path, "--checkpoint", &checkpoint, "--trigger", "available-now"];
+            ended(&[&args[..], &["--latency-slo", slo]].concat()).await
+        }
+    };
+    let missed = run("1s@p99").await;
+    assert!(missed.status.success(), "{}", missed.stderr);
+    assert_eq!(missed.stderr.matches("misses its latencySlo 1000ms@p99").count(), 1, "{}", missed.stderr);
+    let wrong = run("fast").await;
+    assert_eq!(wrong.status.code(), Some(2), "{}", wrong.stderr);
+    assert!(wrong.stderr.contains("5ms@p99"), "{}", wrong.stderr);
+}
+
+#[tokio::test]
 async fn sigterm_commits_the_running_epoch_and_exits_with_0() {
     let broker = EmbeddedBroker::start(&[("in", 1), ("out", 1)]).unwrap();
     let folder = tempfile::tempdir().unwrap();

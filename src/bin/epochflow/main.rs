@@ -6,17 +6,20 @@
 mod checkpoint;
 mod demo;
 mod interrupts;
+mod metrics;
 mod progress;
 mod run;
 mod show;
 
+use std::io::IsTerminal;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use epochflow::checkpoint::RewindTo;
-use epochflow::{Delivery, EpochId, ErrorKind, RestartPolicy, Result, Trigger};
+use epochflow::{Delivery, EpochId, ErrorKind, LatencySlo, RestartPolicy, Result, Trigger};
 use tracing_subscriber::EnvFilter;
 
 /// SQL over Kafka, about a millisecond from record in to record out.
@@ -140,6 +143,12 @@ struct RunArgs {
     /// Option of the query, such as badRecords=skip or staticReload=5m; may be repeated.
     #[arg(long = "option", value_name = "NAME=VALUE", value_parser = name_and_value)]
     query_options: Vec<(String, String)>,
+    /// Serve metrics for Prometheus at http://HOST:PORT/metrics.
+    #[arg(long, value_name = "HOST:PORT", value_parser = metrics::address)]
+    metrics_addr: Option<SocketAddr>,
+    /// What rows may take from their timestamp to the acknowledgement, such as 5ms@p99: counted, and reported when missed.
+    #[arg(long, value_name = "SLO", value_parser = latency_slo)]
+    latency_slo: Option<LatencySlo>,
     #[command(flatten)]
     store: StoreArgs,
 }
@@ -170,6 +179,10 @@ fn restart_policy(text: &str) -> Result<RestartPolicy> {
     text.parse()
 }
 
+fn latency_slo(text: &str) -> Result<LatencySlo> {
+    text.parse()
+}
+
 /// Milliseconds since 1970.
 fn timestamp(text: &str) -> std::result::Result<i64, String> {
     if let Ok(millis) = text.parse() {
@@ -190,7 +203,12 @@ fn name_and_value(text: &str) -> std::result::Result<(String, String), String> {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let is_terminal = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(is_terminal)
+        .init();
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("cannot start: {error}"), 1),

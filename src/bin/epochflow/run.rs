@@ -4,12 +4,15 @@ use std::path::Path;
 
 use epochflow::{DataStreamWriter, Error, ErrorKind, Result, StreamSession, Trigger};
 
-use super::RunArgs;
 use super::interrupts::Interrupts;
 use super::progress::ProgressPrinter;
+use super::{RunArgs, metrics};
 
 /// Runs a pipeline until it ends, fails, or is told to stop.
 pub(super) async fn run(args: RunArgs) -> Result<()> {
+    if let Some(address) = args.metrics_addr {
+        metrics::serve(address)?;
+    }
     let mut interrupts = Interrupts::listen()?;
     let session = StreamSession::new()?;
     let mut writer = read(&session, &args.pipeline)
@@ -22,6 +25,9 @@ pub(super) async fn run(args: RunArgs) -> Result<()> {
     }
     for (name, value) in args.store.options {
         writer = writer.store_option(name, value);
+    }
+    if let Some(slo) = args.latency_slo {
+        writer = writer.option("latencySlo", slo);
     }
     if let Some(delivery) = args.delivery {
         writer = writer.delivery(delivery);

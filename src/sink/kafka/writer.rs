@@ -11,8 +11,12 @@ use super::exactly_once::Transactions;
 use super::origins::{OriginColumns, Origins, RowNumbers};
 use crate::epoch::EpochId;
 use crate::error::{Error, Result};
-use crate::kafka::producer::{Acks, Queued, Record, Topics};
+use crate::kafka::producer::{Acks, InFlight, Queued, Record, Topics};
 use crate::sink::{CommitMessage, SinkWriter};
+use crate::telemetry::AckClock;
+
+/// Rows that count as acknowledged together, with the last of them.
+const TOGETHER: usize = 256;
 
 pub(super) struct KafkaWriter {
     topics: Topics,
@@ -66,6 +70,29 @@ impl KafkaWriter {
             None => error,
         }
     }
+
+    async fn send(&mut self, batch: &RecordBatch, clock: Option<&AckClock>) -> Result<()> {
+        self.acks.check().map_err(|error| self.explain(error))?;
+        if let Some(turns) = &mut self.exactly_once {
+            turns.begin().await?;
+        }
+        let rows = self.columns.rows(batch)?;
+        let origins = self.origins.map(|columns| columns.rows(batch)).transpose()?;
+        let mut row = 0;
+        while row < batch.num_rows() {
+            let end = batch.num_rows().min(row + TOGETHER);
+            let in_flight = InFlight::new(&self.acks, clock.map(|clock| clock.start(end - row)));
+            while row < end {
+                let origin = origins.as_ref().map(|origins| (origins, &mut self.row_numbers));
+                let queued = queue(&mut self.topics, &rows, row, origin, &in_flight);
+                match queued.map_err(|error| self.explain(error))? {
+                    Queued::Yes => row += 1,
+                    Queued::Full => self.topics.producer().room().await,
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Turns {
@@ -94,7 +121,7 @@ fn queue(
     rows: &Rows<'_>,
     row: usize,
     origins: Option<(&Origins, &mut RowNumbers)>,
-    acks: &Arc<Acks>,
+    in_flight: &Arc<InFlight>,
 ) -> Result<Queued> {
     let record = Record { key: rows.key(row), value: rows.value(row), partition: rows.partition(row)? };
     let topic = rows.topic(row)?;
@@ -103,7 +130,7 @@ fn queue(
         let queued = origins.with_headers(row, numbers.next(offset), |origin| {
             rows.with_headers(row, |headers| {
                 let headers = [headers, &origin].concat();
-                topics.send_with(topic, record, rows.timestamp(row), &headers, acks)
+                topics.send_with(topic, record, rows.timestamp(row), &headers, in_flight)
             })
         })?;
         if queued == Queued::Yes {
@@ -112,30 +139,19 @@ fn queue(
         return Ok(queued);
     }
     if rows.are_plain() {
-        return topics.send(topic, record, acks);
+        return topics.send(topic, record, in_flight);
     }
-    rows.with_headers(row, |headers| topics.send_with(topic, record, rows.timestamp(row), headers, acks))
+    rows.with_headers(row, |headers| topics.send_with(topic, record, rows.timestamp(row), headers, in_flight))
 }
 
 #[async_trait]
 impl SinkWriter for KafkaWriter {
     async fn write(&mut self, batch: &RecordBatch) -> Result<()> {
-        self.acks.check().map_err(|error| self.explain(error))?;
-        if let Some(turns) = &mut self.exactly_once {
-            turns.begin().await?;
-        }
-        let rows = self.columns.rows(batch)?;
-        let origins = self.origins.map(|columns| columns.rows(batch)).transpose()?;
-        let mut row = 0;
-        while row < batch.num_rows() {
-            let origin = origins.as_ref().map(|origins| (origins, &mut self.row_numbers));
-            let queued = queue(&mut self.topics, &rows, row, origin, &self.acks);
-            match queued.map_err(|error| self.explain(error))? {
-                Queued::Yes => row += 1,
-                Queued::Full => self.topics.producer().room().await,
-            }
-        }
-        Ok(())
+        self.send(batch, None).await
+    }
+
+    async fn write_timed(&mut self, batch: &RecordBatch, acks: &AckClock) -> Result<()> {
+        self.send(batch, Some(acks)).await
     }
 
     async fn write_dead_letters(&mut self, letters: &RecordBatch) -> Result<()> {

@@ -4,11 +4,12 @@
 //! a partition, `decode.rs` turns messages into columns.
 
 mod decode;
+mod lag;
 mod offsets;
 mod options;
 mod reader;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,7 +22,7 @@ use self::reader::KafkaReader;
 use super::{MinRecords, PartitionReader, ReadRequest, Source, SourceProvider};
 use crate::epoch::{Partition, SourceOffsets};
 use crate::error::{Error, ErrorKind, Result};
-use crate::kafka::consumer::PartitionedConsumer;
+use crate::kafka::consumer::{PartitionedConsumer, Watermarks};
 use crate::kafka::lookup::{LookUp, Partitions, Point};
 use crate::options::Options;
 
@@ -46,6 +47,8 @@ struct KafkaSource {
     look_up: Mutex<Option<LookUp>>,
     /// The partitions as of a short time ago: an idle query asks for its ends a hundred times a second.
     known: Mutex<Option<(Instant, BTreeSet<Partition>)>>,
+    /// Of the partitions that are being read.
+    watermarks: Mutex<Option<Watermarks>>,
 }
 
 /// How long [`KafkaSource::latest_offsets`] takes partitions for known.
@@ -61,7 +64,8 @@ impl KafkaSource {
     fn new(options: &Options) -> Result<Self> {
         let options = KafkaSourceOptions::parse(options)?;
         let schema = decode::schema(options.include_headers);
-        Ok(Self { options, schema, look_up: Mutex::default(), known: Mutex::default() })
+        let (look_up, known, watermarks) = Default::default();
+        Ok(Self { options, schema, look_up, known, watermarks })
     }
 
     fn look_up(&self) -> Result<LookUp> {
@@ -248,6 +252,14 @@ impl Source for KafkaSource {
         ends
     }
 
+    fn known_ends(&self) -> Option<SourceOffsets> {
+        self.watermarks.lock().as_ref()?.ends()
+    }
+
+    fn metrics(&self, end: &SourceOffsets, latest: Option<&SourceOffsets>) -> BTreeMap<String, String> {
+        latest.map(|latest| lag::metrics(end, latest)).unwrap_or_default()
+    }
+
     async fn resume_offsets(&self, committed: &SourceOffsets) -> Result<SourceOffsets> {
         let (earliest, latest, losses) = self.present(committed).await?;
         if !losses.is_empty() {
@@ -295,13 +307,19 @@ impl Source for KafkaSource {
             config.set("auto.offset.reset", "earliest");
         }
         let opened = tokio::task::spawn_blocking(move || {
-            let queues = PartitionedConsumer::new(&config)?.assign(&request.start)?;
+            let consumer = PartitionedConsumer::new(&config)?;
+            let queues = consumer.assign(&request.start)?;
+            let watermarks = consumer.watermarks(request.start.keys().cloned());
             let readers = queues.into_iter().zip(request.start).map(|(queue, (partition, start))| {
                 let reader = KafkaReader::new(queue, partition, Arc::clone(&projected), start);
                 Box::new(reader) as Box<dyn PartitionReader>
             });
-            Ok(readers.collect())
+            Ok::<_, Error>((readers.collect(), watermarks))
         });
-        opened.await.map_err(|e| Error::internal("opening a Kafka source ended early").with_source(e))?
+        let (readers, watermarks) = opened
+            .await
+            .map_err(|e| Error::internal("opening a Kafka source ended early").with_source(e))??;
+        *self.watermarks.lock() = Some(watermarks);
+        Ok(readers)
     }
 }

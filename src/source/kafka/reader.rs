@@ -1,6 +1,7 @@
 //! Reads one Kafka partition.
 
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -11,7 +12,7 @@ use crate::epoch::{Offset, Partition};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kafka::consumer::{Messages, PartitionQueue};
 use crate::kafka::kind_of;
-use crate::source::{MAX_BATCH_ROWS, PartitionReader};
+use crate::source::{MAX_BATCH_ROWS, PartitionReader, RecordTimes};
 
 pub(super) struct KafkaReader {
     /// Read from the queue, but at or beyond the end of the batch they were read for. Before the queue, whose client must
@@ -21,6 +22,10 @@ pub(super) struct KafkaReader {
     partition: Partition,
     projected: SchemaRef,
     position: Offset,
+    /// Since when `ahead`, or the batch handed out last, could have been read.
+    arrived: Option<Instant>,
+    /// Timestamp of the oldest record of that batch.
+    oldest: Option<i64>,
 }
 
 impl KafkaReader {
@@ -30,7 +35,8 @@ impl KafkaReader {
         projected: SchemaRef,
         start: Offset,
     ) -> Self {
-        Self { ahead: Messages::default(), queue, partition, projected, position: start }
+        let (ahead, arrived, oldest) = (Messages::default(), None, None);
+        Self { ahead, queue, partition, projected, position: start, arrived, oldest }
     }
 
     /// Splits `messages` into records before `end`, which are returned, and what comes after, which is kept. Errors
@@ -123,13 +129,14 @@ impl PartitionReader for KafkaReader {
         while self.position < end {
             let mut messages = std::mem::take(&mut self.ahead);
             if messages.is_empty() {
-                self.queue.read(cx, &mut messages, MAX_BATCH_ROWS);
+                self.arrived = self.queue.read(cx, &mut messages, MAX_BATCH_ROWS);
                 if messages.is_empty() {
                     return Poll::Pending;
                 }
             }
             let records = self.take_before(messages, end)?;
             if !records.is_empty() {
+                self.oldest = records.iter().map(|m| m.timestamp().0).filter(|millis| *millis >= 0).min();
                 let batch = decode::batch(&records, &self.partition, &self.projected).map_err(|e| {
                     Error::internal(format!("cannot build a batch of {}", self.partition)).with_source(e)
                 });
@@ -137,5 +144,8 @@ impl PartitionReader for KafkaReader {
             }
         }
         Poll::Pending
+    }
+    fn times(&self) -> RecordTimes {
+        RecordTimes { oldest: self.oldest, arrived: self.arrived }
     }
 }

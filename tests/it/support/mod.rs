@@ -3,6 +3,7 @@
 pub(crate) mod copy;
 pub(crate) mod engine;
 pub(crate) mod kafka;
+pub(crate) mod listening;
 pub(crate) mod recording;
 pub(crate) mod s3;
 pub(crate) mod scripted;
