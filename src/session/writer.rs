@@ -261,7 +261,7 @@ impl DataStreamWriter {
             (Some(code), _) => self.code_sink(code, &core, &planned)?,
             (None, Some(format)) if format.eq_ignore_ascii_case(MEMORY) => return Ok((core, planned, None)),
             (None, Some(format)) => {
-                let for_sink = self.options_of_sink(format, &options);
+                let for_sink = self.options_of_sink(format, options);
                 core.sink(format)?.sink(&for_sink, &planned.physical.schema())?
             }
             (None, None) => {
