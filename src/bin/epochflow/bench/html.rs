@@ -45,8 +45,11 @@ pub(super) fn report(settings: &Settings, runs: &[Run], drains: &[Drain]) -> Res
     ))
 }
 
+/// What a line over time shows of a slice.
+type Figure = fn(&Slice) -> f64;
+
 fn charts(groups: &[Group<'_, Run>]) -> Result<String> {
-    let over_time = |widths: &[(u32, fn(&Slice) -> f64)]| {
+    let over_time = |widths: &[(u32, Figure)]| {
         let mut lines = Vec::new();
         for (colour, group) in groups.iter().enumerate() {
             // The first repeat stands for all.

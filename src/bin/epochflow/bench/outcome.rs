@@ -115,17 +115,13 @@ const SLICE_NS: u64 = 250_000_000;
 /// Percentiles by the time at which records were due, rates by the time at which they came.
 pub(super) fn timeline(samples: &[Sample]) -> Vec<Slice> {
     let Some(start) = samples.iter().map(|sample| sample.t0_ns).min() else { return Vec::new() };
-    let mut slices: Vec<(Vec<u64>, u64)> = Vec::new();
-    let mut at = |time: u64, change: &dyn Fn(&mut (Vec<u64>, u64))| {
-        let index = (time.saturating_sub(start) / SLICE_NS) as usize;
-        if slices.len() <= index {
-            slices.resize_with(index + 1, Default::default);
-        }
-        change(&mut slices[index]);
-    };
+    let slice_of = |time: u64| (time.saturating_sub(start) / SLICE_NS) as usize;
+    let last = samples.iter().map(|sample| slice_of(sample.received_ns.max(sample.t0_ns))).max();
+    // The latencies of the records that were due, and how many came.
+    let mut slices = vec![(Vec::new(), 0_u64); last.unwrap_or_default() + 1];
     for sample in samples {
-        at(sample.t0_ns, &|(latencies, _)| latencies.push(sample.latency_us()));
-        at(sample.received_ns, &|(_, received)| *received += 1);
+        slices[slice_of(sample.t0_ns)].0.push(sample.latency_us());
+        slices[slice_of(sample.received_ns)].1 += 1;
     }
     let seconds = SLICE_NS as f64 / 1e9;
     let slice = |(index, (mut latencies, received)): (usize, (Vec<u64>, u64))| {

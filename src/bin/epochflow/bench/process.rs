@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
@@ -47,10 +47,7 @@ impl Lines {
 
     /// The next line, if one comes soon.
     pub(super) fn next(&self) -> Option<Line> {
-        match self.receiver.recv_timeout(POLL) {
-            Ok(line) => Some(line),
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
-        }
+        self.receiver.recv_timeout(POLL).ok()
     }
 }
 
