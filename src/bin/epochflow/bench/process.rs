@@ -135,7 +135,7 @@ impl Child {
 }
 
 /// An option whose value is one of a list.
-pub(super) fn option(command: &mut Command, name: &str, value: impl ValueEnum) {
+pub(super) fn option(command: &mut Command, name: &str, value: &impl ValueEnum) {
     if let Some(value) = value.to_possible_value() {
         command.args([name, value.get_name()]);
     }

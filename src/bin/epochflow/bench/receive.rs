@@ -144,7 +144,7 @@ pub(super) fn start(settings: &Settings, route: &Route<'_>, expected: u64, lines
     let mut command = settings.this_program("receive")?;
     command.args(["--brokers", &settings.brokers, "--topic", route.to]);
     command.args(["--partitions", &route.to_partitions.to_string()]);
-    option(&mut command, "--isolation", settings.isolation);
+    option(&mut command, "--isolation", &settings.isolation);
     command.args(["--expected", &expected.to_string(), "--samples"]).arg(samples_path(route));
     Child::spawn(command, Role::Receiver, "the receiver", lines)
 }

@@ -117,8 +117,8 @@ pub(super) fn start(
     let mut command = settings.this_program("send")?;
     command.args(["--brokers", &settings.brokers, "--topic", route.from, "--linger-ms", LINGER_MS]);
     command.args(["--partitions", &route.partitions.to_string(), "--probe", &probe.to_string()]);
-    option(&mut command, "--stream", settings.stream(case.query));
-    option(&mut command, "--arrivals", settings.arrivals);
+    option(&mut command, "--stream", &settings.stream(case.query));
+    option(&mut command, "--arrivals", &settings.arrivals);
     command.args(["--plain-bytes", &settings.plain_bytes().to_string(), "--rate", &rate.to_string()]);
     command.args(["--seed", &settings.seed.to_string(), "--records", &settings.records(rate).to_string()]);
     command.args(["--warm-up", &settings.warm_up_records(rate).to_string()]);
