@@ -1,6 +1,6 @@
 //! Runs queries: opens a planned query at the place its checkpoint names, and drives it epoch by epoch.
 //!
-//! `policy.rs` says what differs between triggers; `coordinator.rs` decides, `driver.rs` does, `task.rs` is one pipeline.
+//! `policy.rs` says what differs between triggers; `coordinator.rs` decides, `driver/` does, `task.rs` is one pipeline.
 
 mod admission;
 mod bad_records;
