@@ -25,6 +25,7 @@ mod query;
 mod session;
 mod sink;
 mod source;
+mod spark;
 
 pub use crate::epoch::{EpochId, Offset, Partition, SourceOffsets};
 pub use crate::error::{Error, ErrorKind, Result};
@@ -36,3 +37,4 @@ pub use crate::query::{
 pub use crate::session::{DataStreamReader, DataStreamWriter, StreamDataFrame, StreamSession};
 pub use crate::sink::{CommitMessage, Sink, SinkProvider, SinkWriter};
 pub use crate::source::{PartitionReader, ReadRequest, Source, SourceProvider};
+pub use crate::spark::{SparkDifference, SparkExport, SparkTrigger, takeover_warnings};

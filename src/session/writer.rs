@@ -18,6 +18,7 @@ use crate::plan::PlannedQuery;
 use crate::query::{StreamingQuery, Trigger};
 use crate::sink::Sink;
 use crate::sink::memory::{MemorySink, MemoryTable};
+use crate::spark::{SparkExport, SparkQuery, SparkTrigger};
 
 /// The memory sink puts a table into the session, which no other sink does: it is made here.
 pub(super) const MEMORY: &str = "memory";
@@ -130,6 +131,25 @@ impl DataStreamWriter {
         Ok(format!("sink {sink}, trigger {}\n\n{}", self.trigger, planned.explain()))
     }
 
+    /// The query as a PySpark program, which goes on from the same checkpoint. Without `checkpointLocation` the program
+    /// takes it as its first argument. Does no I/O. Places are lines of the SQL if the session was made with DataFusion's
+    /// setting `datafusion.sql_parser.collect_spans`.
+    ///
+    /// # Errors
+    /// The query cannot run here. What cannot run in Spark is no error, but [`SparkExport::Refused`].
+    pub async fn export_spark(self, trigger: SparkTrigger) -> Result<SparkExport> {
+        self.plan().await?;
+        let query = SparkQuery {
+            state: &self.state,
+            plan: self.plan.clone(),
+            format: self.format.as_deref().unwrap_or_default(),
+            options: &self.sink_options(),
+            checkpoint: self.options.get(CHECKPOINT_LOCATION),
+            name: self.name.as_deref(),
+        };
+        query.export(trigger)
+    }
+
     /// Starts the query. Whatever can be known to be wrong before the first record is an error here.
     ///
     /// # Errors
@@ -188,14 +208,12 @@ impl DataStreamWriter {
         if format.eq_ignore_ascii_case(MEMORY) {
             return Ok((core, planned, None));
         }
-        let mut options = Options::new();
-        for (name, value) in
-            self.options.iter().filter(|(name, _)| !name.eq_ignore_ascii_case(CHECKPOINT_LOCATION))
-        {
-            options.set(name, value);
-        }
-        let sink = core.sink(format)?.sink(&options, &planned.physical.schema())?;
+        let sink = core.sink(format)?.sink(&self.sink_options(), &planned.physical.schema())?;
         Ok((core, planned, Some(sink)))
+    }
+
+    fn sink_options(&self) -> Options {
+        self.options.iter().filter(|(name, _)| !name.eq_ignore_ascii_case(CHECKPOINT_LOCATION)).collect()
     }
 
     fn open_checkpoint(&self, core: &SessionCore) -> Result<Checkpoint> {

@@ -12,7 +12,8 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("plan", &["source"]),
     ("query", &[]),
     ("engine", &["plan", "source", "sink", "checkpoint", "query"]),
-    ("session", &["engine", "plan", "source", "sink", "checkpoint", "query"]),
+    ("spark", &["plan", "checkpoint", "query"]),
+    ("session", &["engine", "plan", "source", "sink", "checkpoint", "query", "spark"]),
 ];
 const COMMON: &[&str] = &["epoch", "error", "options"];
 /// Files that may name these, beside the rooms in the second part.

@@ -5,6 +5,7 @@
 
 mod checkpoint;
 mod demo;
+mod export;
 mod progress;
 mod run;
 
@@ -39,6 +40,8 @@ enum Command {
         #[arg(long, default_value = "continuous:1s", value_parser = trigger)]
         trigger: Trigger,
     },
+    /// Print a pipeline as a PySpark program that goes on from the same checkpoint.
+    ExportSpark(export::ExportArgs),
     /// Look into checkpoints, and change where a stopped query goes on.
     #[command(subcommand)]
     Checkpoint(CheckpointCommand),
@@ -197,6 +200,7 @@ fn main() -> ExitCode {
             Command::Demo(args) => demo::demo(args).await,
             Command::Run(args) => run::run(args).await,
             Command::Explain { pipeline, trigger } => run::explain(&pipeline, trigger).await,
+            Command::ExportSpark(args) => export::export(args).await,
             Command::Checkpoint(command) => checkpoint::run(command).await,
         }
     });

@@ -49,7 +49,8 @@ pub(super) async fn explain(pipeline: &Path, trigger: Trigger) -> Result<()> {
     Ok(())
 }
 
-async fn read(session: &StreamSession, pipeline: &Path) -> Result<DataStreamWriter> {
+/// The pipeline of a file.
+pub(super) async fn read(session: &StreamSession, pipeline: &Path) -> Result<DataStreamWriter> {
     let sql = std::fs::read_to_string(pipeline).map_err(|e| {
         Error::new(ErrorKind::Usage, format!("cannot read the pipeline {}: {e}", pipeline.display()))
             .with_source(e)
