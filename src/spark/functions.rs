@@ -1,5 +1,7 @@
 //! The functions that mean the same in Spark, and how they are called there.
 
+use regex::Regex;
+
 use super::expression::Printed;
 use super::literal::Kind;
 use super::{Refusal, refuse};
@@ -20,11 +22,17 @@ enum Takes {
     Position,
     /// A literal regular expression of the part that Rust and Java share.
     Pattern,
+    /// Such a pattern that matches no empty text: the engines do not agree where one is.
+    Consuming,
+    /// A literal text without the signs that name groups.
+    Replacement,
     /// One of these literal words.
     OneOf(&'static [&'static str]),
 }
 
-use Takes::{Binary, Count, Double, Integer, NotEmpty, OneOf, Pattern, Position, Text, Time};
+use Takes::{
+    Binary, Consuming, Count, Double, Integer, NotEmpty, OneOf, Pattern, Position, Replacement, Text, Time,
+};
 
 /// A function here by DataFusion's name, its arguments, and the call in Spark; `{0}` is the first argument, `{t}` the type.
 const SAME: &[(&str, &[Takes], &str)] = &[
@@ -56,7 +64,7 @@ const SAME: &[(&str, &[Takes], &str)] = &[
     ("split_part", &[Text, NotEmpty, Position], "split_part({0}, {1}, CAST({2} AS INT))"),
     ("levenshtein", &[Text, Text], "levenshtein({0}, {1})"),
     ("regexp_like", &[Text, Pattern], "({0} RLIKE {1})"),
-    ("regexp_replace", &[Text, Pattern, Text, OneOf(&["g"])], "regexp_replace({0}, {1}, {2})"),
+    ("regexp_replace", &[Text, Consuming, Replacement, OneOf(&["g"])], "regexp_replace({0}, {1}, {2})"),
     ("md5", &[Text], "md5(CAST({0} AS BINARY))"),
     ("md5", &[Binary], "md5({0})"),
     ("sha224", &[Text], "unhex(sha2(CAST({0} AS BINARY), 224))"),
@@ -72,7 +80,7 @@ const SAME: &[(&str, &[Takes], &str)] = &[
     ("abs", &[Integer], "abs({0})"),
     ("abs", &[Double], "abs({0})"),
     ("sqrt", &[Double], "sqrt({0})"),
-    ("isnan", &[Double], "isnan({0})"),
+    ("isnan", &[Double], "if({0} IS NULL, NULL, isnan({0}))"),
     (
         "date_part",
         &[OneOf(&["year", "quarter", "month", "week", "day", "doy", "hour", "minute"]), Time],
@@ -221,6 +229,16 @@ fn check(name: &str, takes: Takes, arg: &Printed) -> Result<(), Refusal> {
             arg.text_value().is_some_and(is_shared_pattern),
             "a literal pattern of letters, digits, blanks, [ ], ( ), |, ^, *, +, ? and escaped punctuation"
                 .to_owned(),
+        ),
+        Consuming => (
+            arg.text_value().is_some_and(|pattern| {
+                is_shared_pattern(pattern) && Regex::new(pattern).is_ok_and(|regex| !regex.is_match(""))
+            }),
+            "a literal pattern as regexp_like takes it, which matches no empty text".to_owned(),
+        ),
+        Replacement => (
+            arg.text_value().is_some_and(|text| !text.contains(['$', '\\'])),
+            "a literal replacement without $ and \\".to_owned(),
         ),
         OneOf(words) => {
             let fits =

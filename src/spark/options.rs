@@ -132,13 +132,16 @@ fn kafka(
     known: &mut Vec<(String, String)>,
     refused: &mut Vec<Refusal>,
 ) {
-    let is_one = |names: &[&str], name: &str| names.iter().any(|known| known.eq_ignore_ascii_case(name));
+    // SQL lowers names: these are as Spark writes them.
+    let find = |names: &[&'static str], name: &str| {
+        names.iter().find(|known| known.eq_ignore_ascii_case(name)).copied()
+    };
     for (name, value) in options.iter() {
         let lower = name.to_ascii_lowercase();
         if let Some(setting) = lower.strip_prefix("kafka.") {
             client_setting(setting, value, known, refused);
-        } else if is_one(SOURCE, name) || is_one(LIMITS, name) {
-            if lower == "subscribepattern" && !is_shared_pattern(value) && side == Side::Source {
+        } else if let Some(name) = find(SOURCE, name) {
+            if name == "subscribePattern" && !is_shared_pattern(value) && side == Side::Source {
                 refused.push(Refusal {
                     what: format!(
                         "option '{name}' with '{value}': Java may read this regular expression otherwise"
@@ -146,8 +149,11 @@ fn kafka(
                     way_out: "use letters, digits, '-', '_', '.', '*', '+', '|' and parentheses".into(),
                 });
             }
-            let is_wanted = side == Side::Source && (is_one(SOURCE, name) || trigger.is_micro_batch());
-            if is_wanted {
+            if side == Side::Source {
+                known.push((name.to_owned(), python(value)));
+            }
+        } else if let Some(name) = find(LIMITS, name) {
+            if side == Side::Source && trigger.is_micro_batch() {
                 known.push((name.to_owned(), python(value)));
             }
         } else if lower == "topic" {
