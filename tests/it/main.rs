@@ -14,4 +14,5 @@ mod kafka_records;
 mod latency;
 mod micro_batch;
 mod rooms;
+mod spark_export;
 mod sql_support;
