@@ -489,6 +489,17 @@ async fn every_function_on_the_list_is_compared() {
     assert!(missing.is_empty(), "not compared: {missing:?}");
 }
 
+#[test]
+fn the_page_names_every_function_on_the_lists() {
+    let page =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/coming-from-spark.md")).unwrap();
+    let missing: Vec<_> = functions::names()
+        .chain(functions::different())
+        .filter(|name| !page.contains(&format!("`{name}`")))
+        .collect();
+    assert!(missing.is_empty(), "docs/coming-from-spark.md lacks {missing:?}");
+}
+
 #[tokio::test]
 async fn what_differs_is_refused_with_the_reason_and_the_way_out() {
     let (_session, context) = context(&samples());

@@ -10,6 +10,7 @@ mod checkpoint_tools;
 mod cli;
 mod continuous;
 mod crash;
+mod errors;
 mod kafka_records;
 mod latency;
 mod micro_batch;
