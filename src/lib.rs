@@ -26,6 +26,7 @@ mod session;
 mod sink;
 mod source;
 mod spark;
+pub mod testing;
 
 pub use crate::epoch::{EpochId, Offset, Partition, SourceOffsets};
 pub use crate::error::{Error, ErrorKind, Result};
@@ -36,5 +37,6 @@ pub use crate::query::{
 };
 pub use crate::session::{DataStreamReader, DataStreamWriter, StreamDataFrame, StreamSession};
 pub use crate::sink::{CommitMessage, Sink, SinkProvider, SinkWriter};
+pub use crate::source::kafka::KafkaSourceProvider;
 pub use crate::source::{PartitionReader, ReadRequest, Source, SourceProvider};
 pub use crate::spark::{SparkDifference, SparkExport, SparkTrigger, takeover_warnings};

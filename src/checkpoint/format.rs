@@ -415,6 +415,28 @@ mod tests {
         assert_eq!(decode_initial(b"2{\"in\":{\"0\":1}}", "sources/0/0").unwrap(), "{\"in\":{\"0\":1}}");
     }
 
+    /// Only a source knows what its line means: whole seconds of the rate source under micro-batch, pairs under
+    /// continuous, no offset yet, Kafka's.
+    #[test]
+    fn lines_of_all_sources_are_kept_as_they_are() {
+        let lines = [
+            "12",
+            r#"{"0":{"value":-2,"runTimeMs":1700000000000},"1":{"value":-1,"runTimeMs":1700000000001}}"#,
+            "-",
+            r#"{"offset":100,"timestamp":1000}"#,
+            r#"{"in":{"0":226600}}"#,
+        ];
+        let text = format!("v1\n{{}}\n{}", lines.join("\n"));
+        let entry = offsets(&text).unwrap();
+        let expected = lines.map(|line| (line != "-").then(|| line.to_owned()));
+        assert_eq!(entry.offsets, expected);
+        assert!(entry.encode().ends_with(&lines.join("\n")));
+        // Cut between two lines it is whole, and of other sources: that is for the reader of the query to notice.
+        for length in text.len() - lines[4].len() + 1..text.len() {
+            assert!(offsets(text.get(..length).unwrap()).is_err(), "{length}");
+        }
+    }
+
     #[test]
     fn a_newer_version_is_refused_and_never_taken_for_torn() {
         let newer = OFFSETS.replacen("v1", "v2", 1);
@@ -458,9 +480,17 @@ mod tests {
         assert!(matches!(OffsetEntry::parse(&[0; 785]), Err(Damage::Torn(_))));
     }
 
+    /// What sources write: Kafka's offsets, seconds and pairs of the rate source.
     fn json() -> impl Strategy<Value = String> {
-        proptest::collection::btree_map("\\PC{0,8}", any::<i64>(), 0..4)
-            .prop_map(|map| serde_json::to_string(&map).unwrap())
+        let map = |value| proptest::collection::btree_map("\\PC{0,8}", value, 0..4);
+        let pair = (any::<i64>(), any::<i64>());
+        let pair = pair.prop_map(|(value, at)| serde_json::json!({ "value": value, "runTimeMs": at }));
+        prop_oneof![
+            map(any::<i64>().prop_map(Value::from).boxed())
+                .prop_map(|map| serde_json::to_string(&map).unwrap()),
+            map(pair.boxed()).prop_map(|map| serde_json::to_string(&map).unwrap()),
+            any::<i64>().prop_map(|seconds| seconds.to_string()),
+        ]
     }
 
     fn entry() -> impl Strategy<Value = OffsetEntry> {

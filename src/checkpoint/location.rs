@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 use std::path::{Component, Path as FilePath, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
-use object_store::aws::AmazonS3ConfigKey;
-use object_store::azure::AzureConfigKey;
-use object_store::gcp::GoogleConfigKey;
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
+use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
+use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
 use object_store::local::LocalFileSystem;
 use object_store::memory::InMemory;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreScheme, parse_url_opts};
+use object_store::{BackoffConfig, ObjectStore, ObjectStoreScheme, RetryConfig};
 use parking_lot::Mutex;
 use url::Url;
 
@@ -124,7 +125,7 @@ fn remote(
     options: &[(String, String)],
     environment: impl Iterator<Item = (String, String)>,
 ) -> Result<Location> {
-    let (scheme, _) = ObjectStoreScheme::parse(url).map_err(|_| {
+    let (scheme, path) = ObjectStoreScheme::parse(url).map_err(|_| {
         Error::usage(format!("the checkpoint location {location} cannot be used: expected {ACCEPTED}"))
     })?;
     let provider = Provider::of(&scheme).ok_or_else(|| {
@@ -135,13 +136,9 @@ fn remote(
         ))
     })?;
     let settings = provider.settings(environment, options)?;
-    let (store, root) = parse_url_opts(url, settings).map_err(|error| unusable(location, &error))?;
-    Ok(Location {
-        store: Arc::from(store),
-        root,
-        folder: None,
-        name: location.trim_end_matches('/').to_owned(),
-    })
+    let store = provider.store(url, settings).map_err(|error| unusable(location, &error))?;
+    let root = Path::parse(path).map_err(|error| unusable(location, &error))?;
+    Ok(Location { store, root, folder: None, name: location.trim_end_matches('/').to_owned() })
 }
 
 /// Who runs a remote store: decides which settings it takes.
@@ -208,6 +205,29 @@ impl Provider {
         Ok(settings)
     }
 
+    /// The store at `url`. It tries again for a moment only: the engine goes on, and says why.
+    fn store(self, url: &Url, settings: Vec<(String, String)>) -> object_store::Result<Arc<dyn ObjectStore>> {
+        // The builders have the same methods, and no trait in common.
+        macro_rules! built {
+            ($builder:ty) => {{
+                let mut builder = <$builder>::new().with_url(url.as_str()).with_retry(RetryConfig {
+                    backoff: BackoffConfig::default(),
+                    max_retries: 3,
+                    retry_timeout: Duration::from_secs(10),
+                });
+                for (key, value) in settings {
+                    builder = builder.with_config(key.parse()?, value);
+                }
+                Ok(Arc::new(builder.build()?))
+            }};
+        }
+        match self {
+            Self::Aws => built!(AmazonS3Builder),
+            Self::Azure => built!(MicrosoftAzureBuilder),
+            Self::Google => built!(GoogleCloudStorageBuilder),
+        }
+    }
+
     fn example(self) -> &'static str {
         match self {
             Self::Aws => "region, endpoint, access_key_id",
@@ -270,6 +290,28 @@ mod tests {
         let azure =
             open("abfss://files@account.dfs.core.windows.net/a", &[("skip_signature", "true")]).unwrap();
         assert_eq!(azure.root.as_ref(), "a");
+    }
+
+    #[test]
+    fn each_url_gives_the_store_of_its_provider_with_its_options() {
+        let key = "MDEyMzQ1Njc4OWFiY2RlZg==";
+        let azure = [("account_name", "acc"), ("azure_storage_account_key", key)];
+        for (location, options, store) in [
+            ("s3://files/a", &[("region", "eu-west-1")][..], "AmazonS3(files)"),
+            ("s3a://files/a", &[("aws_default_region", "eu-west-1")], "AmazonS3(files)"),
+            ("gs://files/a", &[("google_skip_signature", "true")], "GoogleCloudStorage(files)"),
+            ("abfss://files@acc.dfs.core.windows.net/a", &azure[1..], "account: acc, container: files"),
+            ("az://files/a", &azure, "account: acc, container: files"),
+            ("adl://files/a", &azure, "account: acc, container: files"),
+            ("azure://files/a", &azure, "account: acc, container: files"),
+        ] {
+            let opened = open(location, options).unwrap();
+            assert!(opened.store.to_string().contains(store), "{location}: {}", opened.store);
+            assert_eq!(opened.root.as_ref(), "a", "{location}");
+        }
+        // An option reaches the store: this one has no value that it could take.
+        let error = open("gs://files/a", &[("service_account_key", "no JSON")]).err().unwrap();
+        assert_eq!(error.kind(), ErrorKind::Usage);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::edit::Edit;
 use super::format::{CommitEntry, Damage, OffsetEntry, QueryMetadata, decode_initial};
+use super::handover::Author;
 use super::inventory::Inventory;
 use super::recovery::{Discard, Found, LogFacts};
 use super::store::{CheckpointStore, Created};
@@ -40,6 +41,8 @@ const PARALLEL_READS: usize = 16;
 pub struct Checkpoint {
     store: CheckpointStore,
     purge: Mutex<PurgeState>,
+    /// The newest entry of `offsets/` that was written here.
+    logged: Mutex<Option<(EpochId, Bytes)>>,
 }
 
 /// What this run knows of the logs' ends, so that most purges need no listing.
@@ -51,6 +54,14 @@ struct PurgeState {
     newest: [Option<u64>; 2],
 }
 
+/// When the bytes of a put came there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Put {
+    Now,
+    /// By an earlier attempt whose answer was lost, or by another query.
+    BeforeIt,
+}
+
 impl Checkpoint {
     /// Opens the checkpoint at `location`, as [`CheckpointStore::open`] does.
     pub fn open(location: &str, options: &[(String, String)]) -> Result<Self> {
@@ -59,7 +70,7 @@ impl Checkpoint {
 
     /// The checkpoint in `store`.
     pub fn from_store(store: CheckpointStore) -> Self {
-        Self { store, purge: Mutex::default() }
+        Self { store, purge: Mutex::default(), logged: Mutex::default() }
     }
 
     /// The location in messages.
@@ -196,6 +207,11 @@ impl Checkpoint {
         bytes.map(|bytes| OffsetEntry::decode(&bytes, &self.store.describe(&path))).transpose()
     }
 
+    /// Who wrote `offsets`, the end of `epoch`.
+    pub async fn author(&self, epoch: EpochId, offsets: &OffsetEntry) -> Result<Author> {
+        Ok(Author::of(offsets, self.store.has_checksum(&entry(OFFSETS, epoch)).await?))
+    }
+
     /// The commit of `epoch`, or `None` where it is not committed.
     pub async fn committed(&self, epoch: EpochId) -> Result<Option<CommitEntry>> {
         let path = entry(COMMITS, epoch);
@@ -206,14 +222,35 @@ impl Checkpoint {
     /// Logs the end of `epoch`. Fine if the same entry is there, from an attempt whose answer was lost;
     /// [`ErrorKind::Fenced`] if another is.
     pub async fn put_offsets(&self, epoch: EpochId, offsets: &OffsetEntry) -> Result<()> {
-        self.put(&entry(OFFSETS, epoch), offsets.encode()).await?;
+        let bytes = Bytes::from(offsets.encode());
+        self.put(&entry(OFFSETS, epoch), bytes.clone()).await?;
         self.purge.lock().saw_offsets(epoch.0);
+        *self.logged.lock() = Some((epoch, bytes));
         Ok(())
     }
 
     /// Logs that `epoch`, whose end is logged, is done. Repeats and rivals as in [`put_offsets`](Self::put_offsets).
     pub async fn put_commit(&self, epoch: EpochId, commit: &CommitEntry) -> Result<()> {
-        self.put(&entry(COMMITS, epoch), commit.encode()).await
+        let path = entry(COMMITS, epoch);
+        if self.put(&path, commit.encode().into()).await? == Put::BeforeIt {
+            // All commits look alike. Whose this one is, the end beside it tells.
+            let ours = self.logged.lock().clone().filter(|(logged, _)| *logged == epoch);
+            if let Some((_, ours)) = ours
+                && self.store.read(&entry(OFFSETS, epoch)).await?.is_some_and(|found| found != ours)
+            {
+                return Err(self.fenced(&path, "already commits another end than ours"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Finds out at a start that entries can be written, as far as that is to be known beforehand: on a local disk.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Environment`]: no permission, a read-only file system, something else in a folder's place.
+    pub async fn check_writable(&self) -> Result<()> {
+        self.store.check_writable(OFFSETS).await?;
+        self.store.check_writable(COMMITS).await
     }
 
     /// The initial offsets of the query's source number `source`, in that source's own format.
@@ -282,13 +319,11 @@ impl Checkpoint {
         Ok(())
     }
 
-    async fn put(&self, path: &str, text: String) -> Result<()> {
-        let bytes = Bytes::from(text);
+    async fn put(&self, path: &str, bytes: Bytes) -> Result<Put> {
         match self.store.create(path, bytes.clone()).await? {
-            Created::Exists(found) if found != bytes => {
-                Err(self.fenced(path, "already exists with other content"))
-            }
-            Created::Yes | Created::Exists(_) => Ok(()),
+            Created::Yes => Ok(Put::Now),
+            Created::Exists(found) if found == bytes => Ok(Put::BeforeIt),
+            Created::Exists(_) => Err(self.fenced(path, "already exists with other content")),
         }
     }
 

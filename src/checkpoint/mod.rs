@@ -31,19 +31,19 @@
 
 pub mod edit;
 pub mod format;
+mod handover;
 pub mod inventory;
 mod location;
 mod lock;
 pub mod log;
 pub mod recovery;
-#[cfg(test)]
-mod simulation;
 pub mod store;
 #[cfg(test)]
 mod tests;
 
 pub use edit::{Edit, RewindTo, rewind, set_offsets};
 pub use format::{CommitEntry, OffsetEntry, OffsetMetadata, QueryMetadata, decode_initial, encode_initial};
+pub use handover::Author;
 pub use inventory::{Inventory, Problem};
 pub use lock::CheckpointLock;
 pub use log::{Checkpoint, RETAINED_COMMITS, purge_threshold};

@@ -211,6 +211,14 @@ mod tests {
         Found::new(OffsetEntry::parse(b"v1\n\n{\"in\""), "offsets/torn")
     }
 
+    fn empty() -> Found<OffsetEntry> {
+        Found::new(OffsetEntry::parse(b""), "offsets/empty")
+    }
+
+    fn foreign() -> Found<OffsetEntry> {
+        Found::new(OffsetEntry::parse(b"PAR1\0\xff"), "offsets/foreign")
+    }
+
     fn newer() -> Found<OffsetEntry> {
         Found::new(OffsetEntry::parse(b"v2\n\n{}"), "offsets/newer")
     }
@@ -237,34 +245,57 @@ mod tests {
         Ok(Recovery::Rerun { epoch: EpochId(epoch), start, end: entry(epoch), discard })
     }
 
-    #[test]
-    fn every_state_of_the_logs_has_its_way_on() {
+    /// State, offsets, commits, damaged entries, continuous, micro-batch.
+    type Row = (
+        &'static str,
+        Vec<u64>,
+        Vec<u64>,
+        Vec<(u64, Found<OffsetEntry>)>,
+        Result<Recovery, &'static str>,
+        Result<Recovery, &'static str>,
+    );
+
+    fn rows() -> Vec<Row> {
         use Discard::{All, Nothing};
         let after = |id| Discard::After(EpochId(id));
         let lost = Err("commits/ is empty");
         let missing = Err("offsets/5, is missing");
-        // State, offsets, commits, damaged entries, continuous, micro-batch.
-        let rows = [
+        vec![
             ("new", vec![], vec![], vec![], fresh(Nothing), fresh(Nothing)),
             ("first epoch logged", vec![0], vec![], vec![], fresh(All), rerun(0, Nothing)),
             ("first epochs in flight", vec![0, 1, 2], vec![], vec![], fresh(All), rerun(0, after(0))),
             ("first entry torn", vec![0], vec![], vec![(0, torn())], fresh(All), fresh(All)),
+            ("first entry empty", vec![0], vec![], vec![(0, empty())], fresh(All), fresh(All)),
             ("first entry newer", vec![0], vec![], vec![(0, newer())], fresh(All), Err("found v2")),
+            ("first entry foreign", vec![0], vec![], vec![(0, foreign())], fresh(All), Err("is malformed")),
             ("commits lost", vec![7, 8], vec![], vec![], lost.clone(), lost),
             ("clean stop", vec![4, 5], vec![4, 5], vec![], resume(5, Nothing), resume(5, Nothing)),
             ("first epoch done", vec![0], vec![0], vec![], resume(0, Nothing), resume(0, Nothing)),
             ("crash in the next", vec![4, 5, 6], vec![4, 5], vec![], resume(5, after(5)), rerun(6, Nothing)),
             ("several in flight", vec![5, 6, 7, 8], vec![5], vec![], resume(5, after(5)), rerun(6, after(6))),
             ("next torn", vec![5, 6], vec![5], vec![(6, torn())], resume(5, after(5)), resume(5, after(5))),
+            ("next empty", vec![5, 6], vec![5], vec![(6, empty())], resume(5, after(5)), resume(5, after(5))),
             ("next newer", vec![5, 6], vec![5], vec![(6, newer())], resume(5, after(5)), Err("found v2")),
+            (
+                "next foreign",
+                vec![5, 6],
+                vec![5],
+                vec![(6, foreign())],
+                resume(5, after(5)),
+                Err("is malformed"),
+            ),
             ("gaps, clean", vec![0, 2, 5], vec![0, 2, 5], vec![], resume(5, Nothing), resume(5, Nothing)),
             ("gaps, crash", vec![0, 2, 5], vec![0, 2], vec![], resume(2, after(2)), resume(2, after(2))),
             ("end missing", vec![4, 6], vec![4, 5], vec![], missing.clone(), missing.clone()),
             ("no offsets at all", vec![], vec![4, 5], vec![], missing.clone(), missing),
             ("end torn", vec![5], vec![5], vec![(5, torn())], Err("is incomplete"), Err("is incomplete")),
             ("end newer", vec![5], vec![5], vec![(5, newer())], Err("found v2"), Err("found v2")),
-        ];
-        for (state, offsets, commits, damaged, continuous, micro_batch) in rows {
+        ]
+    }
+
+    #[test]
+    fn every_state_of_the_logs_has_its_way_on() {
+        for (state, offsets, commits, damaged, continuous, micro_batch) in rows() {
             let facts = facts(&offsets, &commits, &damaged);
             for (restart, expected) in [(Restart::Continuous, continuous), (Restart::MicroBatch, micro_batch)]
             {
@@ -280,6 +311,28 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// Each row of the table in the docs names the states or tests that hold it, and no state is left out.
+    #[test]
+    fn the_table_in_the_docs_has_every_state() {
+        let docs = include_str!("../../docs/checkpoint.md");
+        let section = docs.split("\n## ").find(|section| section.starts_with("Recovery\n")).unwrap();
+        let tests = [include_str!("recovery.rs"), include_str!("tests.rs")].concat();
+        let rows = rows();
+        let mut named = BTreeSet::new();
+        for row in section.lines().filter(|line| line.starts_with('|')).skip(2) {
+            let held_by = row.trim_end_matches('|').rsplit('|').next().unwrap();
+            let names: Vec<_> = held_by.split('`').skip(1).step_by(2).collect();
+            assert!(!names.is_empty(), "nothing holds the row {row}");
+            for name in names {
+                let is_held = rows.iter().any(|row| row.0 == name) || tests.contains(&format!("fn {name}("));
+                assert!(is_held, "no such test: {name}");
+                named.insert(name);
+            }
+        }
+        let left_out: Vec<_> = rows.iter().map(|row| row.0).filter(|state| !named.contains(state)).collect();
+        assert_eq!(left_out, [""; 0], "states without a row in docs/checkpoint.md");
     }
 
     #[test]

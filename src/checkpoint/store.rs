@@ -82,9 +82,8 @@ impl CheckpointStore {
         match &self.folder {
             Some(folder) => self.create_local(path, &folder.join(path), bytes).await,
             None => {
-                let put =
-                    self.store.put_opts(&self.full(path), bytes.clone().into(), PutMode::Create.into()).await;
-                self.settle(path, &bytes, put.map(|_| ())).await
+                let put = self.store.put_opts(&self.full(path), bytes.into(), PutMode::Create.into()).await;
+                self.settle(path, put.map(|_| ())).await
             }
         }
     }
@@ -149,6 +148,23 @@ impl CheckpointStore {
         }
     }
 
+    /// Finds out on a local disk that files can be created in folder `dir`, which is created too. Elsewhere the first write
+    /// tells.
+    pub(super) async fn check_writable(&self, dir: &str) -> Result<()> {
+        match self.local(&temporary_path(&format!("{dir}/start"))) {
+            Some(file) => self.blocking("write to", dir, create_and_remove, file).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Whether Hadoop's checksum lies beside the file at `path`; `None` where there are no such files.
+    pub(super) async fn has_checksum(&self, path: &str) -> Result<Option<bool>> {
+        let Some(file) = self.local(path) else { return Ok(None) };
+        let is_there =
+            |file: &FilePath| checksum_of(file).map_or(Ok(false), |checksum| checksum.try_exists());
+        self.blocking("look for the checksum of", path, is_there, file).await.map(Some)
+    }
+
     /// Deletes temporary files that crashed writers left on a local disk; elsewhere there are none.
     pub async fn sweep(&self) -> Result<()> {
         match &self.folder {
@@ -170,8 +186,12 @@ impl CheckpointStore {
         let published = self.publish(path, &temporary, file, &bytes).await;
         // A leftover does no harm and is swept later, so a failure to remove it is none of the caller's.
         let _ = self.store.delete(&self.full(&temporary)).await;
-        let created = self.settle(path, &bytes, published?).await?;
-        if created == Created::Yes {
+        let created = self.settle(path, published?).await?;
+        let is_ours = match &created {
+            Created::Yes => true,
+            Created::Exists(found) => *found == bytes,
+        };
+        if is_ours {
             self.blocking("fsync the folder of", path, sync_folder_of, file.to_owned()).await?;
         }
         Ok(created)
@@ -197,13 +217,12 @@ impl CheckpointStore {
 
     /// Finds out what an attempt to create `path` came to. Any error may hide that the file was written, by
     /// us or by another, so what is there decides.
-    async fn settle(&self, path: &str, bytes: &Bytes, attempt: object_store::Result<()>) -> Result<Created> {
+    async fn settle(&self, path: &str, attempt: object_store::Result<()>) -> Result<Created> {
         let Err(error) = attempt else {
             return Ok(Created::Yes);
         };
         let clean = matches!(error, object_store::Error::AlreadyExists { .. });
         match self.read(path).await {
-            Ok(Some(found)) if !clean && found == *bytes => Ok(Created::Yes),
             Ok(Some(found)) => Ok(Created::Exists(found)),
             Ok(None) if clean => Err(self.vanished(path)),
             Ok(None) => Err(self.error("create", path, error)),
@@ -293,12 +312,18 @@ fn is_temporary(name: &str) -> bool {
     id.is_some_and(|(entry, id)| !entry.is_empty() && Uuid::parse_str(id).is_ok())
 }
 
+/// Where Hadoop keeps the checksum of `file`.
+fn checksum_of(file: &FilePath) -> Option<PathBuf> {
+    let name = file.file_name()?.to_str()?;
+    Some(file.with_file_name(format!(".{name}.crc")))
+}
+
 /// Removes Hadoop's checksum beside `file`: Spark would verify new content against it.
 fn remove_checksum(file: &FilePath) -> io::Result<()> {
-    let Some(name) = file.file_name().and_then(|name| name.to_str()) else {
+    let Some(checksum) = checksum_of(file) else {
         return Ok(());
     };
-    match std::fs::remove_file(file.with_file_name(format!(".{name}.crc"))) {
+    match std::fs::remove_file(checksum) {
         Err(error) if !matches!(error.kind(), io::ErrorKind::NotFound) => Err(error),
         _ => Ok(()),
     }
@@ -311,6 +336,12 @@ pub(super) fn create_folder_of(file: &FilePath) -> io::Result<()> {
         std::fs::create_dir_all(deepest)?;
     }
     missing.into_iter().try_for_each(sync_folder_of)
+}
+
+fn create_and_remove(file: &FilePath) -> io::Result<()> {
+    create_folder_of(file)?;
+    std::fs::File::create_new(file)?;
+    std::fs::remove_file(file)
 }
 
 fn sync_file(file: &FilePath) -> io::Result<()> {

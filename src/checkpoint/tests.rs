@@ -3,22 +3,18 @@
 use std::fs;
 use std::path::Path as FilePath;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
-use async_trait::async_trait;
 use bytes::Bytes;
-use futures::stream::BoxStream;
+use object_store::ObjectStoreExt;
+use object_store::local::LocalFileSystem;
 use object_store::memory::InMemory;
 use object_store::path::Path;
-use object_store::{
-    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMode,
-    PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result as StoreResult,
-};
 
 use super::*;
 use crate::epoch::EpochId;
 use crate::error::ErrorKind;
+use crate::testing::{Failure, Fault, FaultyStore, Operation};
 
 fn entry(offset: i64) -> OffsetEntry {
     let offsets = vec![Some(format!("{{\"in\":{{\"0\":{offset}}}}}"))];
@@ -31,6 +27,13 @@ fn open(folder: &FilePath) -> CheckpointStore {
 
 fn in_memory() -> CheckpointStore {
     CheckpointStore::from_object_store(Arc::new(InMemory::new()), Path::from("a/checkpoint"))
+}
+
+/// A checkpoint in memory, and the store to meddle with.
+fn faulty() -> (FaultyStore, Checkpoint) {
+    let store = FaultyStore::new(Arc::new(InMemory::new()));
+    let files = CheckpointStore::from_object_store(Arc::new(store.clone()), Path::from("q"));
+    (store, Checkpoint::from_store(files))
 }
 
 fn names(folder: &FilePath) -> Vec<String> {
@@ -227,20 +230,52 @@ async fn entries_of_an_epoch_that_another_query_committed_are_not_discarded() {
 }
 
 #[tokio::test]
-async fn a_hundred_commits_are_kept() {
-    let faulty = Arc::new(FaultyStore::default());
-    let store = CheckpointStore::from_object_store(Arc::clone(&faulty) as _, Path::ROOT);
+async fn a_lost_id_is_made_anew() {
+    let store = in_memory();
     let checkpoint = Checkpoint::from_store(store.clone());
+    let id = checkpoint.query_id().await.unwrap();
+    log(&checkpoint, 0..3).await;
+    let before = decide(&checkpoint.facts().await.unwrap(), Restart::MicroBatch).unwrap();
+    store.delete("metadata").await.unwrap();
+    let restarted = Checkpoint::from_store(store);
+    assert_eq!(decide(&restarted.facts().await.unwrap(), Restart::MicroBatch).unwrap(), before);
+    let anew = restarted.query_id().await.unwrap();
+    assert_ne!(anew, id);
+    assert_eq!(restarted.read_query_id().await.unwrap(), Some(anew));
+}
+
+/// All commits look alike: the end beside it tells whose one is.
+#[tokio::test]
+async fn a_commit_of_a_rival_is_not_taken_for_our_own() {
+    let store = in_memory();
+    let [paused, other] = [0, 1].map(|_| Checkpoint::from_store(store.clone()));
+    log(&paused, [0]).await;
+    paused.put_offsets(EpochId(1), &entry(7)).await.unwrap();
+    other.delete_offsets_after(Some(EpochId(0))).await.unwrap();
+    other.put_offsets(EpochId(1), &entry(8)).await.unwrap();
+    other.put_commit(EpochId(1), &CommitEntry::default()).await.unwrap();
+    let error = paused.put_commit(EpochId(1), &CommitEntry::default()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Fenced);
+    assert!(error.to_string().contains("commits/1 already commits another end"), "{error}");
+    // A repetition is none of a rival's.
+    other.put_commit(EpochId(1), &CommitEntry::default()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_hundred_commits_are_kept() {
+    let (store, checkpoint) = faulty();
     for epoch in 0..250 {
         log(&checkpoint, [epoch]).await;
         if let Some(threshold) = purge_threshold(EpochId(epoch)) {
             checkpoint.purge_before(threshold).await.unwrap();
         }
     }
+    let listings = store.take_calls().into_iter().filter(|(operation, _)| *operation == Operation::List);
+    assert_eq!(listings.count(), 2, "only the first purge lists");
     for dir in ["offsets", "commits"] {
-        assert_eq!(store.list_ids(dir).await.unwrap(), (150..250).collect::<Vec<_>>(), "{dir}");
+        let kept = checkpoint.store().list_ids(dir).await.unwrap();
+        assert_eq!(kept, (150..250).collect::<Vec<_>>(), "{dir}");
     }
-    assert_eq!(faulty.listings.load(Ordering::Relaxed), 4, "only the first purge lists, and this test");
     assert_eq!(purge_threshold(EpochId(99)), None);
     assert_eq!(purge_threshold(EpochId(100)), Some(EpochId(1)));
 }
@@ -263,35 +298,45 @@ async fn purging_keeps_the_two_newest_ends() {
 
 #[tokio::test]
 async fn a_write_whose_answer_was_lost_counts() {
-    let memory = CheckpointStore::from_object_store(Arc::new(FaultyStore::failing(Fault::After)), Path::ROOT);
-    let checkpoint = Checkpoint::from_store(memory);
+    let (store, checkpoint) = faulty();
+    store.meet(Operation::Put, "", Fault::After(Failure::NoAnswer));
     checkpoint.query_id().await.unwrap();
     log(&checkpoint, [0]).await;
     assert_eq!(checkpoint.offsets(EpochId(0)).await.unwrap(), Some(entry(0)));
 
     let folder = tempfile::tempdir().unwrap();
-    let local = object_store::local::LocalFileSystem::new();
-    let faulty = FaultyStore { inner: Arc::new(local), ..FaultyStore::failing(Fault::After) };
-    let checkpoint = Checkpoint::from_store(open(folder.path()).over(Arc::new(faulty)));
+    let store = FaultyStore::new(Arc::new(LocalFileSystem::new()));
+    store.meet(Operation::Copy, "", Fault::After(Failure::NoAnswer));
+    let checkpoint = Checkpoint::from_store(open(folder.path()).over(Arc::new(store)));
     log(&checkpoint, [0]).await;
     assert_eq!(names(&folder.path().join("offsets")), ["0"]);
 }
 
 #[tokio::test]
 async fn a_write_that_failed_is_an_error_and_can_be_repeated() {
-    for fault in [Fault::Before, Fault::Rival] {
-        let faulty = Arc::new(FaultyStore::failing(fault));
-        let store = CheckpointStore::from_object_store(Arc::clone(&faulty) as _, Path::from("q"));
-        let checkpoint = Checkpoint::from_store(store);
-        let error = checkpoint.put_offsets(EpochId(0), &entry(0)).await.unwrap_err();
-        let expected = if fault == Fault::Rival { ErrorKind::Fenced } else { ErrorKind::Transient };
-        assert_eq!(error.kind(), expected);
-        assert!(error.to_string().contains("q/offsets/0"), "{error}");
-        if fault == Fault::Before {
-            faulty.faults.store(0, Ordering::Relaxed);
-            checkpoint.put_offsets(EpochId(0), &entry(0)).await.unwrap();
-        }
+    let (store, checkpoint) = faulty();
+    for (epoch, failure, kind) in [
+        (0, Failure::NoAnswer, ErrorKind::Transient),
+        (1, Failure::Throttled, ErrorKind::Transient),
+        (2, Failure::PermissionDenied, ErrorKind::Environment),
+        (3, Failure::Full, ErrorKind::Environment),
+        (4, Failure::ReadOnly, ErrorKind::Environment),
+    ] {
+        store.meet_times(1, Operation::Put, "offsets/", Fault::Before(failure));
+        let error = checkpoint.put_offsets(EpochId(epoch), &entry(0)).await.unwrap_err();
+        assert_eq!(error.kind(), kind, "{failure:?}");
+        assert!(error.to_string().contains(&format!("q/offsets/{epoch}")), "{error}");
+        checkpoint.put_offsets(EpochId(epoch), &entry(0)).await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_write_that_failed_after_a_rivals_is_fenced() {
+    let (store, checkpoint) = faulty();
+    store.put(&Path::from("q/offsets/0"), "theirs".into()).await.unwrap();
+    store.meet(Operation::Put, "offsets/", Fault::Before(Failure::NoAnswer));
+    let error = checkpoint.put_offsets(EpochId(0), &entry(0)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Fenced);
 }
 
 #[cfg(unix)]
@@ -305,121 +350,4 @@ async fn a_folder_that_may_not_be_written_is_the_environments_fault() {
     }
     let error = Checkpoint::from_store(open(folder.path())).query_id().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Environment);
-}
-
-/// What happens to a creation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fault {
-    /// It fails and does nothing.
-    Before,
-    /// It takes effect and then fails.
-    After,
-    /// It fails after another writer's took effect.
-    Rival,
-}
-
-/// A store whose creations fail.
-#[derive(Debug)]
-struct FaultyStore {
-    inner: Arc<dyn ObjectStore>,
-    fault: Fault,
-    /// How many more creations fail.
-    faults: AtomicUsize,
-    listings: AtomicUsize,
-}
-
-impl Default for FaultyStore {
-    fn default() -> Self {
-        Self {
-            inner: Arc::new(InMemory::new()),
-            fault: Fault::Before,
-            faults: AtomicUsize::new(0),
-            listings: AtomicUsize::new(0),
-        }
-    }
-}
-
-impl FaultyStore {
-    fn failing(fault: Fault) -> Self {
-        Self { fault, faults: AtomicUsize::new(usize::MAX), ..Self::default() }
-    }
-
-    fn fails(&self) -> bool {
-        self.faults.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
-    }
-
-    fn error() -> object_store::Error {
-        object_store::Error::Generic { store: "FaultyStore", source: "no answer".into() }
-    }
-}
-
-impl std::fmt::Display for FaultyStore {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("faulty:")
-    }
-}
-
-#[async_trait]
-#[deny(clippy::missing_trait_methods)]
-impl ObjectStore for FaultyStore {
-    async fn put_opts(&self, to: &Path, payload: PutPayload, options: PutOptions) -> StoreResult<PutResult> {
-        if options.mode != PutMode::Create || !self.fails() {
-            return self.inner.put_opts(to, payload, options).await;
-        }
-        match self.fault {
-            Fault::Before => {}
-            Fault::After => drop(self.inner.put_opts(to, payload, options).await?),
-            Fault::Rival => drop(self.inner.put_opts(to, "theirs".into(), options).await?),
-        }
-        Err(Self::error())
-    }
-
-    async fn put_multipart_opts(
-        &self,
-        to: &Path,
-        options: PutMultipartOptions,
-    ) -> StoreResult<Box<dyn MultipartUpload>> {
-        self.inner.put_multipart_opts(to, options).await
-    }
-
-    async fn get_opts(&self, from: &Path, options: GetOptions) -> StoreResult<GetResult> {
-        self.inner.get_opts(from, options).await
-    }
-
-    async fn get_ranges(&self, from: &Path, ranges: &[std::ops::Range<u64>]) -> StoreResult<Vec<Bytes>> {
-        self.inner.get_ranges(from, ranges).await
-    }
-
-    fn delete_stream(
-        &self,
-        paths: BoxStream<'static, StoreResult<Path>>,
-    ) -> BoxStream<'static, StoreResult<Path>> {
-        self.inner.delete_stream(paths)
-    }
-
-    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, StoreResult<ObjectMeta>> {
-        self.inner.list(prefix)
-    }
-
-    fn list_with_offset(
-        &self,
-        prefix: Option<&Path>,
-        after: &Path,
-    ) -> BoxStream<'static, StoreResult<ObjectMeta>> {
-        self.inner.list_with_offset(prefix, after)
-    }
-
-    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> StoreResult<ListResult> {
-        self.listings.fetch_add(1, Ordering::Relaxed);
-        self.inner.list_with_delimiter(prefix).await
-    }
-
-    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> StoreResult<()> {
-        self.inner.copy_opts(from, to, options).await?;
-        if self.fails() { Err(Self::error()) } else { Ok(()) }
-    }
-
-    async fn rename_opts(&self, from: &Path, to: &Path, options: RenameOptions) -> StoreResult<()> {
-        self.inner.rename_opts(from, to, options).await
-    }
 }

@@ -17,7 +17,7 @@ use super::coordinator::{Coordinator, Effect, Event};
 use super::open::OpenQuery;
 use super::policy::{Bounds, Policy, Step, Until, policy};
 use super::report::EpochReports;
-use super::retry::while_transient;
+use super::retry::{until_written, while_transient};
 use super::slots::Slots;
 use super::task::{Command, PipelineTask, Sealed};
 use super::ticker::Ticker;
@@ -108,7 +108,7 @@ impl<'a> Driver<'a> {
         shared: &'a Arc<QueryShared>,
         carried: Carried,
     ) -> Result<Self> {
-        let policy = policy(spec.trigger);
+        let policy = Policy { max_uncommitted: spec.max_uncommitted, ..policy(spec.trigger) };
         let is_open = policy.bounds == Bounds::AtTick;
         let (report, sealed) = mpsc::channel(open.pipelines.len().max(1) * 2);
         let mut slots = Slots::new(open.sources.len());
@@ -394,9 +394,10 @@ impl<'a> Driver<'a> {
         let offsets =
             self.sources.iter().zip(&cut).map(|(source, offsets)| Some(source.encode_offsets(offsets)));
         let entry = OffsetEntry { metadata: Some(metadata), offsets: offsets.collect() };
-        let log = Arc::clone(&self.spec.checkpoint);
+        let (log, store_errors) = (Arc::clone(&self.spec.checkpoint), self.spec.store_errors);
         self.spawn(async move {
-            while_transient(&format!("writing offsets/{epoch}"), || log.put_offsets(epoch, &entry)).await?;
+            let doing = format!("writing offsets/{epoch}");
+            until_written(&doing, store_errors, || log.put_offsets(epoch, &entry)).await?;
             Ok(Done::Event(Event::StepDone { epoch, step: Step::LogOffsets }))
         });
     }
@@ -405,9 +406,10 @@ impl<'a> Driver<'a> {
         self.step_began.insert((epoch, "commitOffsets"), Instant::now());
         let watermark = self.metadata.as_ref().map_or(0, |metadata| metadata.batch_watermark_ms);
         let entry = CommitEntry { next_batch_watermark_ms: watermark };
-        let log = Arc::clone(&self.spec.checkpoint);
+        let (log, store_errors) = (Arc::clone(&self.spec.checkpoint), self.spec.store_errors);
         self.spawn(async move {
-            while_transient(&format!("writing commits/{epoch}"), || log.put_commit(epoch, &entry)).await?;
+            let doing = format!("writing commits/{epoch}");
+            until_written(&doing, store_errors, || log.put_commit(epoch, &entry)).await?;
             Ok(Done::Event(Event::StepDone { epoch, step: Step::LogCommit }))
         });
     }

@@ -16,14 +16,20 @@ mod ticker;
 
 #[cfg(test)]
 mod coordinator_tests;
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
+mod upkeep_tests;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use datafusion::execution::TaskContext;
 use tokio::sync::mpsc;
 
 use self::driver::{Carried, Driver, Outcome};
 use self::open::OpenQuery;
+pub(crate) use self::policy::{MAX_UNCOMMITTED, StoreErrors};
 use self::retry::while_transient;
 pub(crate) use self::runtime::{EngineRuntime, Executors};
 use crate::checkpoint::Checkpoint;
@@ -41,6 +47,8 @@ pub(crate) struct QuerySpec {
     pub(crate) sink: Arc<dyn Sink>,
     pub(crate) trigger: Trigger,
     pub(crate) checkpoint: Arc<Checkpoint>,
+    pub(crate) store_errors: StoreErrors,
+    pub(crate) max_uncommitted: Duration,
     pub(crate) executors: Executors,
 }
 
@@ -53,8 +61,10 @@ pub(crate) async fn start(spec: QuerySpec) -> Result<StreamingQuery> {
     let opening = handle.spawn(async move {
         // Whatever is not there is found out before anything is written.
         spec.sink.open().await?;
+        open::check(&spec).await?;
         // Before the checkpoint is read: a restart deletes what a running query has not committed.
         let lock = spec.checkpoint.lock().await?;
+        spec.checkpoint.check_writable().await?;
         let open = OpenQuery::new(&spec).await?;
         let id = spec.checkpoint.query_id().await?;
         Ok::<_, Error>((id, spec, open, lock))

@@ -26,6 +26,16 @@ pub(super) struct OpenQuery {
     pub(super) metadata: Option<OffsetMetadata>,
 }
 
+/// Finds out what a new query would meet at its sources, while its checkpoint's folder is not yet made.
+pub(super) async fn check(spec: &QuerySpec) -> Result<()> {
+    if spec.checkpoint.read_query_id().await?.is_none() {
+        for planned in pipeline::sources(&spec.planned.physical)? {
+            planned.source.initial_offsets().await?;
+        }
+    }
+    Ok(())
+}
+
 impl OpenQuery {
     pub(super) async fn new(spec: &QuerySpec) -> Result<Self> {
         let planned = pipeline::sources(&spec.planned.physical)?;

@@ -34,6 +34,19 @@ pub(crate) enum Until {
     CaughtUp,
 }
 
+/// What a running query does when its checkpoint cannot be written and something around it must be mended: no space, no
+/// permission.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StoreErrors {
+    /// It tries again until it can.
+    Wait,
+    /// It fails.
+    Stop,
+}
+
+/// [`Policy::max_uncommitted`] where the user says nothing.
+pub(crate) const MAX_UNCOMMITTED: Duration = Duration::from_secs(60);
+
 /// How epochs live under a trigger.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Policy {
@@ -63,6 +76,6 @@ pub(crate) fn policy(trigger: Trigger) -> Policy {
             Trigger::Once => Until::OneEpoch,
         },
         max_in_flight: if continuous { 4 } else { 1 },
-        max_uncommitted: Duration::from_secs(60),
+        max_uncommitted: MAX_UNCOMMITTED,
     }
 }

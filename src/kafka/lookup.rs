@@ -11,6 +11,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{ClientConfig, Offset as KafkaOffset, TopicPartitionList};
 use regex::Regex;
 
+use super::config::refused_client;
 use super::consumer::{LoggingConsumer, LoggingContext, serve_events};
 use super::{Lease, kafka_error, lease};
 use crate::epoch::{Partition, SourceOffsets};
@@ -55,7 +56,7 @@ impl LookUp {
         let (lease, in_use) = lease();
         let consumer: LoggingConsumer = config
             .create_with_context(LoggingContext(in_use.clone()))
-            .map_err(|e| kafka_error("cannot create a consumer", e))?;
+            .map_err(|e| refused_client(config, &e))?;
         let brokers = config.get("bootstrap.servers").unwrap_or_default().to_owned();
         let consumer = Arc::new(consumer);
         serve_events(Arc::clone(&consumer), in_use)?;
@@ -240,7 +241,7 @@ impl LookUp {
         let brokers = &self.brokers;
         kafka_error(
             &format!(
-                "no broker at {brokers} told {what}; check option 'kafka.bootstrap.servers' and the network"
+                "no broker at {brokers} told {what}; check option 'kafka.bootstrap.servers', the network, and kafka.security.protocol, kafka.ssl.* and kafka.sasl.* if the broker asks for them"
             ),
             error,
         )

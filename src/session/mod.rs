@@ -3,6 +3,7 @@
 //! `catalog.rs` makes tables of formats, `sql.rs` reads pipelines, `reader.rs` and `writer.rs` are Spark's builders.
 
 mod catalog;
+mod query_options;
 mod reader;
 mod sql;
 mod writer;

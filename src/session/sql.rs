@@ -8,7 +8,7 @@ use datafusion::sql::sqlparser::ast::{Insert, ObjectName, Statement as SqlStatem
 
 use super::StreamSession;
 use super::writer::{DataStreamWriter, StreamDataFrame};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::plan::table::StreamTable;
 
 /// Runs what comes before and after, and hands back the `INSERT`.
@@ -59,8 +59,11 @@ fn not_in_a_pipeline(statement: &str) -> Error {
 
 async fn execute(session: &StreamSession, statement: Statement) -> Result<()> {
     let plan = session.context.state().statement_to_plan(statement).await?;
-    session.context.execute_logical_plan(plan).await?;
-    Ok(())
+    // What fails here fails for what the statement says, not for a record.
+    session.context.execute_logical_plan(plan).await.map(drop).map_err(|error| match Error::from(error) {
+        error if error.kind() == ErrorKind::Data => Error::query(error.to_string()),
+        error => error,
+    })
 }
 
 /// A Kafka table's columns depend on the query, so the `SELECT` is planned alone and its columns are taken by name.

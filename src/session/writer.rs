@@ -10,6 +10,7 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::DataFrame;
 
 use super::SessionCore;
+use super::query_options::{CHECKPOINT_LOCATION, QueryOptions, of_sink};
 use crate::checkpoint::Checkpoint;
 use crate::engine::{self, QuerySpec};
 use crate::error::{Error, Result};
@@ -22,7 +23,6 @@ use crate::spark::{SparkExport, SparkQuery, SparkTrigger};
 
 /// The memory sink puts a table into the session, which no other sink does: it is made here.
 pub(super) const MEMORY: &str = "memory";
-const CHECKPOINT_LOCATION: &str = "checkpointLocation";
 
 /// Adds `write_stream()` to DataFusion's data frames.
 pub trait StreamDataFrame {
@@ -83,8 +83,10 @@ impl DataStreamWriter {
         self
     }
 
-    /// Sets `checkpointLocation` (a path or the URL of an object store) or an option of the sink; names are
-    /// case-insensitive.
+    /// Sets an option of the query or of its sink; names are case-insensitive. Of the query are `checkpointLocation` (a
+    /// path or the URL of an object store), `maxUncommitted` (how long nothing may be committed before the sources are
+    /// held back) and `storeErrors` (`wait` or `stop`: what to do when the checkpoint cannot be written and something
+    /// around it must be mended).
     pub fn option(mut self, name: impl Into<String>, value: impl fmt::Display) -> Self {
         self.options.set(name, value.to_string());
         self
@@ -143,7 +145,7 @@ impl DataStreamWriter {
             state: &self.state,
             plan: self.plan.clone(),
             format: self.format.as_deref().unwrap_or_default(),
-            options: &self.sink_options(),
+            options: &of_sink(&self.options),
             checkpoint: self.options.get(CHECKPOINT_LOCATION),
             name: self.name.as_deref(),
         };
@@ -157,6 +159,7 @@ impl DataStreamWriter {
     /// columns, a broker or topic is not there, the checkpoint is damaged or another query's, or data that it needs
     /// is gone.
     pub async fn start(mut self) -> Result<StreamingQuery> {
+        let QueryOptions { max_uncommitted, store_errors } = QueryOptions::new(&self.options)?;
         let (core, planned, sink) = self.plan().await?;
         let is_active = |name: &str| {
             let mut queries = core.queries.lock();
@@ -183,6 +186,8 @@ impl DataStreamWriter {
             sink,
             trigger: self.trigger,
             checkpoint: Arc::new(checkpoint),
+            store_errors,
+            max_uncommitted,
             executors: core.runtime.executors(),
         };
         let query = engine::start(spec).await?.keeping(Arc::clone(&core.runtime) as _);
@@ -208,12 +213,8 @@ impl DataStreamWriter {
         if format.eq_ignore_ascii_case(MEMORY) {
             return Ok((core, planned, None));
         }
-        let sink = core.sink(format)?.sink(&self.sink_options(), &planned.physical.schema())?;
+        let sink = core.sink(format)?.sink(&of_sink(&self.options), &planned.physical.schema())?;
         Ok((core, planned, Some(sink)))
-    }
-
-    fn sink_options(&self) -> Options {
-        self.options.iter().filter(|(name, _)| !name.eq_ignore_ascii_case(CHECKPOINT_LOCATION)).collect()
     }
 
     fn open_checkpoint(&self, core: &SessionCore) -> Result<Checkpoint> {

@@ -12,16 +12,17 @@ use arrow::array::{
 use arrow::compute::{cast, take_record_batch};
 use arrow::datatypes::{DataType, Date32Type, Float64Type, Int64Type, TimeUnit, TimestampMicrosecondType};
 use datafusion::datasource::MemTable;
+use datafusion::execution::SessionStateBuilder;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
-use datafusion::prelude::SessionContext;
+use datafusion::prelude::{SessionConfig, SessionContext};
 use serde_json::{Value, json};
 
 use super::expression::Printer;
 use super::literal::Kind;
 use super::{Refusal, functions};
-use crate::session::StreamSession;
+use crate::plan::rules;
 
 const FILE: &str = "tests/data/spark-4.1.2/expressions.json";
 const BLESS: &str = "EPOCHFLOW_BLESS";
@@ -380,12 +381,13 @@ fn values(array: &ArrayRef) -> Vec<Value> {
     }
 }
 
-fn context(batch: &RecordBatch) -> (StreamSession, SessionContext) {
-    let session = StreamSession::new().unwrap();
-    let context = session.context().clone();
+fn context(batch: &RecordBatch) -> SessionContext {
+    let builder = SessionStateBuilder::new().with_config(rules::streaming_config(SessionConfig::new()));
+    let mut context = SessionContext::new_with_state(rules::streaming_state(builder).build());
+    datafusion_functions_json::register_all(&mut context).unwrap();
     let table = MemTable::try_new(batch.schema(), vec![vec![batch.clone()]]).unwrap();
     context.register_table("samples", Arc::new(table)).unwrap();
-    (session, context)
+    context
 }
 
 /// The plan with explicit casts, and the expression in Spark's SQL.
@@ -423,7 +425,7 @@ fn evaluated(context: &SessionContext, plan: &LogicalPlan, samples: &RecordBatch
 #[tokio::test]
 async fn expressions_give_the_values_that_spark_gives() {
     let samples = samples();
-    let (_session, context) = context(&samples);
+    let context = context(&samples);
     let (mut expressions, mut problems) = (Vec::new(), Vec::new());
     for sql in EXPRESSIONS {
         let (plan, spark) = planned(&context, sql).await;
@@ -470,7 +472,7 @@ async fn expressions_give_the_values_that_spark_gives() {
 /// Nothing is on the list without evidence.
 #[tokio::test]
 async fn every_function_on_the_list_is_compared() {
-    let (_session, context) = context(&samples());
+    let context = context(&samples());
     let mut called = BTreeSet::new();
     for sql in EXPRESSIONS {
         use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
@@ -502,7 +504,7 @@ fn the_page_names_every_function_on_the_lists() {
 
 #[tokio::test]
 async fn what_differs_is_refused_with_the_reason_and_the_way_out() {
-    let (_session, context) = context(&samples());
+    let context = context(&samples());
     for (sql, what, way_out) in [
         ("CAST(d AS STRING)", "gives another value", "BIGINT"),
         ("CAST(t AS STRING)", "gives another value", "date_part"),

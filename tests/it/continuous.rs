@@ -3,15 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use epochflow::checkpoint::{Checkpoint, CheckpointStore};
+use epochflow::checkpoint::Checkpoint;
+use epochflow::testing::{Fault, Operation};
 use epochflow::{EpochId, StreamDataFrame, StreamSession, StreamingQuery, Trigger};
 
-use crate::support::gated_store::GatedStore;
 use crate::support::recording::{Happened, Recording};
 use crate::support::scripted::Script;
+use crate::support::scripted_query::{OFTEN, checkpoint_in, in_memory};
 use crate::support::{eventually, in_time};
 
-const OFTEN: Trigger = Trigger::Continuous(Duration::from_millis(10));
 const NEVER: Trigger = Trigger::Continuous(Duration::from_secs(3600));
 
 struct Running {
@@ -45,10 +45,6 @@ async fn start_into(
     Running { script, sink, query, session }
 }
 
-fn gated(store: &Arc<GatedStore>) -> Checkpoint {
-    Checkpoint::from_store(CheckpointStore::from_object_store(Arc::clone(store) as _, "checkpoint".into()))
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_record_waits_for_no_other_and_for_no_epoch() {
     let Running { script, sink, query, .. } =
@@ -64,12 +60,12 @@ async fn a_record_waits_for_no_other_and_for_no_epoch() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn records_flow_while_a_write_of_the_checkpoint_hangs() {
-    let store = GatedStore::new();
+    let store = in_memory();
     let Running { script, sink, query, .. } =
-        start("SELECT text FROM events", Script::new(1), OFTEN, Some(gated(&store))).await;
+        start("SELECT text FROM events", Script::new(1), OFTEN, Some(checkpoint_in(&store))).await;
     script.push(0, "before");
     eventually("epoch 0 is committed", async || query.last_progress().filter(|p| p.batch_id == 0)).await;
-    store.close();
+    store.meet(Operation::Put, "", Fault::Hang);
     // Each row is let in only after the one before is through, so epochs end in between and none can be logged.
     for number in 0..50 {
         let row = format!("while the store hangs {number}");
@@ -78,7 +74,7 @@ async fn records_flow_while_a_write_of_the_checkpoint_hangs() {
         tokio::time::sleep(Duration::from_millis(11)).await;
     }
     let committed = query.last_progress().unwrap().batch_id;
-    store.open();
+    store.heal();
     in_time("the rest", query.process_all_available()).await.unwrap();
     assert!(query.last_progress().unwrap().batch_id > committed);
     let progress = query.recent_progress();
@@ -90,9 +86,9 @@ async fn records_flow_while_a_write_of_the_checkpoint_hangs() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_idle_partition_holds_no_epoch_back() {
-    let store = GatedStore::new();
+    let store = in_memory();
     let Running { script, query, .. } =
-        start("SELECT text FROM events", Script::new(8), OFTEN, Some(gated(&store))).await;
+        start("SELECT text FROM events", Script::new(8), OFTEN, Some(checkpoint_in(&store))).await;
     script.push(3, "alone");
     let progress = eventually("an epoch is committed", async || query.last_progress()).await;
     assert_eq!(progress.sources[0].end_offset, r#"{"0":0,"1":0,"2":0,"3":1,"4":0,"5":0,"6":0,"7":0}"#);
@@ -101,16 +97,20 @@ async fn an_idle_partition_holds_no_epoch_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_new_writes_no_epoch() {
-    let store = GatedStore::new();
+    let store = in_memory();
     let Running { script, query, .. } =
-        start("SELECT text FROM events", Script::new(2), OFTEN, Some(gated(&store))).await;
+        start("SELECT text FROM events", Script::new(2), OFTEN, Some(checkpoint_in(&store))).await;
     script.push(0, "only");
     in_time("the record", query.process_all_available()).await.unwrap();
-    let commits = gated(&store).facts().await.unwrap().commits;
+    let commits = checkpoint_in(&store).facts().await.unwrap().commits;
     tokio::time::sleep(Duration::from_millis(100)).await;
-    assert_eq!(gated(&store).facts().await.unwrap().commits, commits, "ten ticks without a record");
+    assert_eq!(checkpoint_in(&store).facts().await.unwrap().commits, commits, "ten ticks without a record");
     in_time("the stop", query.stop()).await.unwrap();
-    assert_eq!(gated(&store).facts().await.unwrap().commits, commits, "nor does a stop without a record");
+    assert_eq!(
+        checkpoint_in(&store).facts().await.unwrap().commits,
+        commits,
+        "nor does a stop without a record"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -183,9 +183,10 @@ async fn an_unnested_record_belongs_to_one_epoch_as_a_whole() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_sources_in_a_union_have_a_line_each_in_the_checkpoint() {
-    let store = GatedStore::new();
+    let store = in_memory();
     let sql = "SELECT text FROM events WHERE text LIKE 'x%' UNION ALL SELECT upper(text) AS text FROM events";
-    let Running { script, sink, query, .. } = start(sql, Script::new(2), OFTEN, Some(gated(&store))).await;
+    let Running { script, sink, query, .. } =
+        start(sql, Script::new(2), OFTEN, Some(checkpoint_in(&store))).await;
     script.push(0, "x");
     script.push(1, "y");
     in_time("all records", query.process_all_available()).await.unwrap();
@@ -193,9 +194,9 @@ async fn two_sources_in_a_union_have_a_line_each_in_the_checkpoint() {
     written.sort();
     assert_eq!(written, ["X", "Y", "x"]);
     in_time("the stop", query.stop()).await.unwrap();
-    let facts = gated(&store).facts().await.unwrap();
+    let facts = checkpoint_in(&store).facts().await.unwrap();
     let last = *facts.commits.last().unwrap();
-    let entry = gated(&store).offsets(last).await.unwrap().unwrap();
+    let entry = checkpoint_in(&store).offsets(last).await.unwrap().unwrap();
     assert_eq!(entry.offsets, [Some(r#"{"0":1,"1":1}"#.to_owned()), Some(r#"{"0":1,"1":1}"#.to_owned())]);
 }
 
@@ -209,12 +210,12 @@ async fn only_the_columns_that_the_query_reads_are_built() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_row_that_the_sink_refuses_ends_the_query_and_leaves_the_checkpoint_as_it_was() {
-    let store = GatedStore::new();
+    let store = in_memory();
     let Running { script, sink, query, session } =
-        start("SELECT text FROM events", Script::new(1), OFTEN, Some(gated(&store))).await;
+        start("SELECT text FROM events", Script::new(1), OFTEN, Some(checkpoint_in(&store))).await;
     script.push(0, "good");
     in_time("the good record", query.process_all_available()).await.unwrap();
-    let commits = gated(&store).facts().await.unwrap().commits;
+    let commits = checkpoint_in(&store).facts().await.unwrap().commits;
     sink.fail_on("bad");
     script.push(0, "bad");
     let error = in_time("the failure", query.await_termination()).await.unwrap_err();
@@ -223,15 +224,16 @@ async fn a_row_that_the_sink_refuses_ends_the_query_and_leaves_the_checkpoint_as
     assert_eq!(query.exception().unwrap().to_string(), error.to_string());
     assert!(query.status().message.starts_with("Terminated with exception"), "{:?}", query.status());
     assert_eq!(session.active_queries().len(), 0);
-    assert_eq!(gated(&store).facts().await.unwrap().commits, commits);
+    assert_eq!(checkpoint_in(&store).facts().await.unwrap().commits, commits);
     assert_eq!(commits.last(), Some(&EpochId(0)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_clean_stop_behind_a_slow_store_repeats_nothing() {
-    let (store, sql) = (GatedStore::new(), "SELECT text FROM events");
-    let Running { script, sink, query, .. } = start(sql, Script::new(1), OFTEN, Some(gated(&store))).await;
-    store.close();
+    let (store, sql) = (in_memory(), "SELECT text FROM events");
+    let Running { script, sink, query, .. } =
+        start(sql, Script::new(1), OFTEN, Some(checkpoint_in(&store))).await;
+    store.meet(Operation::Put, "", Fault::Hang);
     script.push(0, "in an epoch that cannot be logged yet");
     eventually("the row is written", async || (sink.written().len() == 1).then_some(())).await;
     tokio::time::sleep(Duration::from_millis(30)).await;
@@ -242,9 +244,9 @@ async fn a_clean_stop_behind_a_slow_store_repeats_nothing() {
     // Whether the engine still takes this one or not: it must come once.
     script.push(0, "while it stops");
     tokio::time::sleep(Duration::from_millis(30)).await;
-    store.open();
+    store.heal();
     in_time("the stop", stopping).await.unwrap().unwrap();
-    let again = start_into(sink.clone(), sql, script, OFTEN, Some(gated(&store))).await;
+    let again = start_into(sink.clone(), sql, script, OFTEN, Some(checkpoint_in(&store))).await;
     in_time("the rest", again.query.process_all_available()).await.unwrap();
     in_time("the stop", again.query.stop()).await.unwrap();
     assert_eq!(sink.written(), ["in an epoch that cannot be logged yet", "while it stops"]);
@@ -252,10 +254,10 @@ async fn a_clean_stop_behind_a_slow_store_repeats_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_that_a_hung_store_outlasts_says_that_not_all_was_processed() {
-    let store = GatedStore::new();
+    let store = in_memory();
     let Running { script, query, .. } =
-        start("SELECT text FROM events", Script::new(1), OFTEN, Some(gated(&store))).await;
-    store.close();
+        start("SELECT text FROM events", Script::new(1), OFTEN, Some(checkpoint_in(&store))).await;
+    store.meet(Operation::Put, "", Fault::Hang);
     script.push(0, "a");
     let waiting = tokio::spawn({
         let query = query.clone();
@@ -264,5 +266,5 @@ async fn a_stop_that_a_hung_store_outlasts_says_that_not_all_was_processed() {
     in_time("the stop", query.stop()).await.unwrap();
     assert!(in_time("the answer", waiting).await.unwrap().is_err());
     assert!(query.last_progress().is_none(), "nothing was committed");
-    store.open();
+    store.heal();
 }

@@ -1,5 +1,5 @@
 //! The integration tests: one binary, one module a promise. Those that need a real broker find it in
-//! `EPOCHFLOW_TEST_KAFKA`; `tests/run` starts one and sets it.
+//! `EPOCHFLOW_TEST_KAFKA`, those that need an S3 server in `EPOCHFLOW_TEST_S3`; `tests/run` starts both and sets these.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
 
 mod support;
@@ -10,10 +10,13 @@ mod checkpoint_tools;
 mod cli;
 mod continuous;
 mod crash;
+mod docs;
 mod errors;
 mod kafka_records;
 mod latency;
 mod micro_batch;
 mod rooms;
+mod s3;
 mod spark_export;
 mod sql_support;
+mod store_faults;

@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # A real one-node Kafka broker, without a container engine.
-#   kafka.sh start DIR   start it with its data in DIR; prints its address, which DIR/bootstrap also holds
-#   kafka.sh stop DIR    stop it; fine if it does not run
+#   kafka.sh start DIR [PROPERTIES]   start it with its data in DIR; prints its address, which DIR/bootstrap also holds
+#   kafka.sh stop DIR                 stop it; fine if it does not run
+# A broker that is started again in its DIR has its old address. PROPERTIES is a file of settings that win over the
+# ones here; @PORT@ and @CONTROLLER@ in it stand for the ports.
 # The jars are fetched once, into EPOCHFLOW_CACHE (default: target/services of this repository).
 set -euo pipefail
 
@@ -96,10 +98,16 @@ start() {
   fetch
 
   local port controller
-  port=$(free_port)
-  controller=$(free_port)
-  while [[ $controller == "$port" ]]; do controller=$(free_port); done
+  if [[ -f $dir/ports ]]; then
+    read -r port controller <"$dir/ports"
+  else
+    port=$(free_port)
+    controller=$(free_port)
+    while [[ $controller == "$port" ]]; do controller=$(free_port); done
+    echo "$port $controller" >"$dir/ports"
+  fi
   configure "$port" "$controller"
+  [[ -z ${2:-} ]] || sed -e "s/@PORT@/$port/g" -e "s/@CONTROLLER@/$controller/g" "$2" >>"$dir/server.properties"
   local java=(java -Xms256m -Xmx512m -Dorg.slf4j.simpleLogger.defaultLogLevel=warn -cp "$libs/*")
   # The cluster's name never leaves this machine, so any 16 bytes in base64 will do.
   "${java[@]}" kafka.tools.StorageTool format --ignore-formatted -t ZXBvY2hmbG93LXRlc3RzMQ \
@@ -140,6 +148,6 @@ stop() {
 }
 
 case ${1:-}:$# in
-  start:2 | stop:2) "$1" "$2" ;;
-  *) fail "usage: kafka.sh start DIR | kafka.sh stop DIR" ;;
+  start:2 | start:3 | stop:2) "$@" ;;
+  *) fail "usage: kafka.sh start DIR [PROPERTIES] | kafka.sh stop DIR" ;;
 esac

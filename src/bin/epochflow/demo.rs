@@ -14,7 +14,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 
-use super::interrupted;
+use super::interrupts::Interrupts;
 use super::progress::live_line;
 
 /// Options of `demo`.
@@ -53,6 +53,7 @@ struct Seen {
 }
 
 pub(super) async fn demo(args: DemoArgs) -> Result<()> {
+    let mut interrupts = Interrupts::listen()?;
     let broker = EmbeddedBroker::start(&[("orders", PARTITIONS), ("large_orders", 1)])?;
     let brokers = broker.bootstrap_servers().to_owned();
     let folder = TemporaryFolder::new()?;
@@ -93,7 +94,7 @@ pub(super) async fn demo(args: DemoArgs) -> Result<()> {
     let outcome = tokio::select! {
         failed = query.await_termination() => failed,
         () = show_live(&sent, &seen, started) => Ok(()),
-        () = until_over(args.seconds) => Ok(()),
+        () = until_over(args.seconds, &mut interrupts) => Ok(()),
     };
     let took = started.elapsed();
     stopped.store(true, Ordering::Relaxed);
@@ -104,7 +105,7 @@ pub(super) async fn demo(args: DemoArgs) -> Result<()> {
     outcome
 }
 
-async fn until_over(seconds: u64) {
+async fn until_over(seconds: u64, interrupts: &mut Interrupts) {
     let over = async {
         match seconds {
             0 => std::future::pending().await,
@@ -113,7 +114,7 @@ async fn until_over(seconds: u64) {
     };
     tokio::select! {
         () = over => {}
-        () = interrupted() => {}
+        () = interrupts.next() => {}
     }
 }
 

@@ -6,8 +6,10 @@
 mod checkpoint;
 mod demo;
 mod export;
+mod interrupts;
 mod progress;
 mod run;
+mod show;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -49,16 +51,8 @@ enum Command {
 
 #[derive(Debug, Subcommand)]
 enum CheckpointCommand {
-    /// What a checkpoint holds: query, last epoch, offsets.
-    Show {
-        /// Path or URL.
-        location: String,
-        /// As JSON.
-        #[arg(long)]
-        json: bool,
-        #[command(flatten)]
-        store: StoreArgs,
-    },
+    /// What a checkpoint holds: query, last epoch, offsets, who wrote it.
+    Show(show::ShowArgs),
     /// Read all of a checkpoint and name what is wrong with it; exit status 1 if anything is.
     Verify {
         /// Path or URL.
@@ -217,20 +211,4 @@ fn main() -> ExitCode {
 fn fail(message: &str, status: u8) -> ExitCode {
     eprintln!("epochflow: {}", message.split_whitespace().collect::<Vec<_>>().join(" "));
     ExitCode::from(status)
-}
-
-/// Resolves at SIGINT or SIGTERM.
-async fn interrupted() {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
-            tokio::select! {
-                _ = tokio::signal::ctrl_c() => {}
-                _ = terminate.recv() => {}
-            }
-            return;
-        }
-    }
-    let _ = tokio::signal::ctrl_c().await;
 }

@@ -4,8 +4,9 @@ use std::path::Path;
 
 use epochflow::{DataStreamWriter, Error, ErrorKind, Result, StreamSession, Trigger};
 
+use super::interrupts::Interrupts;
 use super::progress::ProgressPrinter;
-use super::{Delivery, RunArgs, interrupted};
+use super::{Delivery, RunArgs};
 
 /// Runs a pipeline until it ends, fails, or is told to stop.
 pub(super) async fn run(args: RunArgs) -> Result<()> {
@@ -15,6 +16,7 @@ pub(super) async fn run(args: RunArgs) -> Result<()> {
             "--delivery exactly-once is not available in this version; use at-least-once, where a clean stop and restart repeats nothing",
         ));
     }
+    let mut interrupts = Interrupts::listen()?;
     let session = StreamSession::new()?;
     let mut writer = read(&session, &args.pipeline)
         .await?
@@ -29,12 +31,12 @@ pub(super) async fn run(args: RunArgs) -> Result<()> {
     // A broker that does not answer must not make the command deaf.
     let query = tokio::select! {
         query = writer.start() => query?,
-        () = interrupted() => return Ok(()),
+        () = interrupts.next() => return Ok(()),
     };
     let printer = tokio::spawn(ProgressPrinter::new(args.progress).print(query.progress()));
     tokio::select! {
         ended = query.await_termination() => ended?,
-        () = interrupted() => query.stop().await?,
+        () = interrupts.next() => query.stop().await?,
     }
     // The query has ended, so its progress has, too.
     printer.await.map_err(|e| Error::new(ErrorKind::Internal, "printing the progress failed").with_source(e))

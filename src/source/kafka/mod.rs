@@ -23,9 +23,9 @@ use crate::kafka::consumer::PartitionedConsumer;
 use crate::kafka::lookup::{LookUp, Point};
 use crate::options::Options;
 
-/// Makes Kafka sources.
+/// Makes Kafka sources. Every session knows it as `kafka`; it is public for looking at topics without a query.
 #[derive(Debug)]
-pub(crate) struct KafkaSourceProvider;
+pub struct KafkaSourceProvider;
 
 impl SourceProvider for KafkaSourceProvider {
     fn format(&self) -> &'static str {

@@ -1,6 +1,6 @@
 //! The tables of [`super`].
 
-use epochflow::ErrorKind::{self, Checkpoint, Environment, Query, Usage};
+use epochflow::ErrorKind::{self, Checkpoint, Environment, Query, Transient, Usage};
 
 type Words = &'static [&'static str];
 
@@ -28,9 +28,19 @@ pub(super) fn pipelines() -> impl Iterator<Item = (String, ErrorKind, Words)> {
     let sinks = SINK_OPTIONS.iter().map(|(options, words)| (pipeline("", options, COPY), Usage, *words));
     let selects = SELECTS.iter().map(|(select, words)| (pipeline("", "", select), Query, *words));
     let others = PIPELINES.iter().map(|(sql, kind, words)| ((*sql).to_owned(), *kind, *words));
-    let surroundings =
-        SURROUNDINGS.iter().map(|(source, sink, words)| (pipeline(source, sink, COPY), Environment, *words));
-    sources.chain(sinks).chain(selects).chain(others).chain(surroundings)
+    sources.chain(sinks).chain(selects).chain(others)
+}
+
+/// The same for what is found out by asking the broker, which is one that makes no topics by itself; with the topics `in`
+/// and `out` by these names.
+pub(super) fn surroundings(input: &str, output: &str) -> Vec<(String, ErrorKind, Words)> {
+    let sql = |source: &str, sink: &str| {
+        pipeline(source, sink, "SELECT key, value FROM events")
+            .replace("@/in", &format!("@/{input}"))
+            .replace("@/out", &format!("@/{output}"))
+            .replace("{in}", input)
+    };
+    SURROUNDINGS.iter().map(|(source, sink, kind, words)| (sql(source, sink), *kind, *words)).collect()
 }
 
 const SOURCE_OPTIONS: &[(&str, Words)] = &[
@@ -169,7 +179,7 @@ const PIPELINES: &[(&str, ErrorKind, Words)] = &[
     ("", Query, &["no INSERT INTO"]),
     (";", Query, &["no INSERT INTO"]),
     ("SELEC 1", Query, &["SELEC"]),
-    ("INSERT INTO", Query, &["end of input"]),
+    ("INSERT INTO", Query, &["EOF"]),
     ("SELECT 1", Query, &["writes nowhere", "INSERT INTO"]),
     ("DROP TABLE events", Query, &["DROP TABLE", "a pipeline may hold"]),
     ("CREATE TABLE t (a INT)", Query, &["CREATE TABLE", "a pipeline may hold"]),
@@ -270,23 +280,35 @@ const PIPELINES: &[(&str, ErrorKind, Words)] = &[
     ("SET datafusion.execution.batch_size = 'big'", Query, &["batch_size"]),
 ];
 
-/// What is found out by asking: source options, sink options.
-const SURROUNDINGS: &[(&str, &str, Words)] = &[
-    ("'subscribe' 'no-such-topic'", "", &["no-such-topic"]),
-    ("'assign' '{\"in\":[7]}'", "", &["in-7"]),
-    ("", "'topic' 'no-such-topic'", &["no-such-topic"]),
-    ("'kafka.bootstrap.servers' '127.0.0.1:1', 'fetchOffset.numRetries' '0'", "", &["127.0.0.1:1"]),
+/// Source options, sink options.
+const SURROUNDINGS: &[(&str, &str, ErrorKind, Words)] = &[
+    ("'subscribe' 'no-such-topic'", "", Environment, &["no-such-topic"]),
+    ("'assign' '{\"{in}\":[7]}'", "", Environment, &["-7"]),
+    ("", "'topic' 'no-such-topic'", Environment, &["no-such-topic"]),
+    (
+        "'kafka.bootstrap.servers' '127.0.0.1:1', 'fetchOffset.numRetries' '0'",
+        "",
+        Transient,
+        &["127.0.0.1:1", "kafka.bootstrap.servers"],
+    ),
     (
         "'kafka.bootstrap.servers' 'no-such-host.invalid:9092', 'fetchOffset.numRetries' '0'",
         "",
-        &["no-such-host.invalid"],
+        Transient,
+        &["no-such-host.invalid", "kafka.bootstrap.servers"],
     ),
-    ("", "'kafka.bootstrap.servers' '127.0.0.1:1'", &["127.0.0.1:1"]),
-    ("'kafka.security.protocol' 'SSL', 'fetchOffset.numRetries' '0'", "", &["SSL"]),
+    ("", "'kafka.bootstrap.servers' '127.0.0.1:1'", Environment, &["127.0.0.1:1", "kafka.bootstrap.servers"]),
+    (
+        "'kafka.security.protocol' 'SSL', 'fetchOffset.numRetries' '0'",
+        "",
+        Transient,
+        &["kafka.security.protocol"],
+    ),
     (
         "'kafka.security.protocol' 'SASL_PLAINTEXT', 'kafka.sasl.mechanism' 'PLAIN', 'kafka.sasl.username' 'me', 'kafka.sasl.password' 'hunter2', 'fetchOffset.numRetries' '0'",
         "",
-        &["SASL"],
+        Transient,
+        &["kafka.sasl"],
     ),
 ];
 

@@ -10,7 +10,7 @@ use epochflow::{EmbeddedBroker, Error, ErrorKind, StreamSession, Trigger};
 use futures::{StreamExt, stream};
 
 use crate::support::in_time;
-use crate::support::kafka::{Receiver, Record, Sender};
+use crate::support::kafka::{Receiver, Record, Sender, brokers, topic};
 
 /// Starts a pipeline that must not start; `@` in the SQL stands for the broker.
 async fn refused(sql: &str, broker: &str, checkpoint: &Path, trigger: Trigger) -> Error {
@@ -46,15 +46,25 @@ fn check_message(case: &str, error: &Error, kind: ErrorKind, words: &[&str], pro
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pipeline_that_cannot_run_is_refused_before_it_starts_and_writes_nothing() {
     let broker = EmbeddedBroker::start(&[("in", 2), ("out", 1)]).unwrap();
-    let folder = tempfile::tempdir().unwrap();
     let cases: Vec<_> = cases::pipelines().collect();
-    assert!(cases.len() >= 110, "{} cases", cases.len());
+    assert!(cases.len() >= 120, "{} cases", cases.len());
+    check_refused(cases, broker.bootstrap_servers()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_or_topic_that_is_not_there_is_found_before_the_start() {
+    let (input, output) = (topic("errors-in", 2).await, topic("errors-out", 1).await);
+    check_refused(cases::surroundings(&input, &output), &brokers()).await;
+}
+
+async fn check_refused(cases: Vec<(String, ErrorKind, &[&str])>, broker: &str) {
+    let folder = tempfile::tempdir().unwrap();
     let problems = stream::iter(cases.into_iter().enumerate())
         .map(async |(number, (sql, kind, words))| {
             let checkpoint = folder.path().join(number.to_string());
             let mut problems = Vec::new();
             for trigger in [Trigger::Once, Trigger::Continuous(Duration::from_secs(1))] {
-                let error = refused(&sql, broker.bootstrap_servers(), &checkpoint, trigger).await;
+                let error = refused(&sql, broker, &checkpoint, trigger).await;
                 check_message(&sql, &error, kind, words, &mut problems);
             }
             if checkpoint.exists() {

@@ -10,11 +10,21 @@ use parking_lot::Mutex;
 
 use super::eventually;
 
+const BINARY: &str = env!("CARGO_BIN_EXE_epochflow");
+
 /// A running `epochflow`; killed when dropped.
 pub(crate) struct Engine {
     child: KilledWhenDropped,
     stdout: Output,
     stderr: Output,
+}
+
+/// Who a child runs as.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum User {
+    Same,
+    /// Whom permissions bind, as they do not bind the superuser.
+    Nobody,
 }
 
 /// What a child has written so far, read as it comes: a full pipe would hold the child up.
@@ -55,8 +65,32 @@ pub(crate) struct Ended {
 impl Engine {
     /// Starts `epochflow` with these arguments.
     pub(crate) fn start(args: &[&str]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_epochflow"))
-            .args(args)
+        Self::start_in(&[], args)
+    }
+
+    /// The same with these variables in its environment.
+    pub(crate) fn start_in(environment: &[(&str, String)], args: &[&str]) -> Self {
+        let mut command = Command::new(BINARY);
+        command.args(args).envs(environment.iter().map(|(name, value)| (name, value)));
+        Self::spawn(command)
+    }
+
+    /// The same as `user`, and so that a limit of file sizes gives an error instead of a signal.
+    pub(crate) fn start_as(user: User, args: &[&str]) -> Self {
+        let run = match user {
+            User::Same => "exec \"$0\" \"$@\"",
+            User::Nobody => {
+                "if [ $(id -u) != 0 ]; then exec \"$0\" \"$@\"; fi
+                exec setpriv --reuid 65534 --regid 65534 --clear-groups \"$0\" \"$@\""
+            }
+        };
+        let mut command = Command::new("bash");
+        command.args(["-c", &format!("trap '' XFSZ; {run}"), BINARY]).args(args);
+        Self::spawn(command)
+    }
+
+    fn spawn(mut command: Command) -> Self {
+        let mut child = command
             .env("RUST_LOG", "warn")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -87,6 +121,11 @@ impl Engine {
     pub(crate) fn kill(mut self) {
         self.child.0.kill().unwrap();
         self.child.0.wait().unwrap();
+    }
+
+    /// What it has written to stderr so far.
+    pub(crate) fn stderr(&self) -> String {
+        self.stderr.text.lock().clone()
     }
 
     /// The process's id.

@@ -1,10 +1,11 @@
 //! What the tests share.
 
 pub(crate) mod engine;
-pub(crate) mod gated_store;
 pub(crate) mod kafka;
 pub(crate) mod recording;
+pub(crate) mod s3;
 pub(crate) mod scripted;
+pub(crate) mod scripted_query;
 
 use std::future::Future;
 use std::time::{Duration, Instant};

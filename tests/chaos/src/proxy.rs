@@ -1,0 +1,145 @@
+//! A TCP proxy between the engine and a service: it delays, stalls and cuts connections.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::Result;
+
+/// What becomes of the bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Weather {
+    Fair,
+    /// Each piece waits for so long.
+    Slow(Duration),
+    /// Connections stay open and nothing comes through: half-open.
+    Still,
+}
+
+pub(crate) struct Proxy {
+    address: SocketAddr,
+    state: Arc<State>,
+}
+
+struct State {
+    target: SocketAddr,
+    weather: Mutex<Weather>,
+    /// Both ends of every connection that was made.
+    open: Mutex<Vec<TcpStream>>,
+}
+
+impl Proxy {
+    /// Listens on a port of its own and forwards to `target`.
+    pub(crate) fn start(target: SocketAddr) -> Result<Self> {
+        let listener = TcpListener::bind(("127.0.0.1", 0))?;
+        let address = listener.local_addr()?;
+        let state =
+            Arc::new(State { target, weather: Mutex::new(Weather::Fair), open: Mutex::new(Vec::new()) });
+        let accepting = Arc::clone(&state);
+        std::thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                // A service that is down looks the same through the proxy: connections end at once.
+                if let Ok(server) = TcpStream::connect(accepting.target) {
+                    let _ = accepting.connect(&client, &server);
+                }
+            }
+        });
+        Ok(Self { address, state })
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub(crate) fn set(&self, weather: Weather) {
+        *lock(&self.state.weather) = weather;
+    }
+
+    /// Ends every connection; new ones are welcome.
+    pub(crate) fn cut(&self) {
+        for stream in lock(&self.state.open).drain(..) {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+impl State {
+    fn connect(self: &Arc<Self>, client: &TcpStream, server: &TcpStream) -> std::io::Result<()> {
+        for stream in [client, server] {
+            stream.set_nodelay(true)?;
+            lock(&self.open).push(stream.try_clone()?);
+        }
+        for (from, to) in [(client, server), (server, client)] {
+            let (from, to, state) = (from.try_clone()?, to.try_clone()?, Arc::clone(self));
+            std::thread::spawn(move || state.pump(from, to));
+        }
+        Ok(())
+    }
+
+    fn pump(&self, mut from: TcpStream, mut to: TcpStream) {
+        let mut piece = vec![0; 256 * 1024];
+        while let Ok(length @ 1..) = from.read(&mut piece) {
+            self.wait();
+            if to.write_all(&piece[..length]).is_err() {
+                break;
+            }
+        }
+        // What a dead process had sent and the proxy still holds never arrives.
+        let _ = to.shutdown(Shutdown::Both);
+        let _ = from.shutdown(Shutdown::Both);
+    }
+
+    fn wait(&self) {
+        const STEP: Duration = Duration::from_millis(10);
+        if let Weather::Slow(delay) = *lock(&self.weather) {
+            std::thread::sleep(delay);
+        }
+        while *lock(&self.weather) == Weather::Still {
+            std::thread::sleep(STEP);
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn echo() -> SocketAddr {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let (mut from, mut to) = (stream.try_clone().unwrap(), stream);
+                std::thread::spawn(move || std::io::copy(&mut from, &mut to));
+            }
+        });
+        address
+    }
+
+    #[test]
+    fn bytes_go_through_unless_it_is_still_and_connections_end_when_cut() {
+        let proxy = Proxy::start(echo()).unwrap();
+        let mut stream = TcpStream::connect(proxy.address()).unwrap();
+        let mut answer = [0; 4];
+        stream.write_all(b"fair").unwrap();
+        stream.read_exact(&mut answer).unwrap();
+        assert_eq!(&answer, b"fair");
+
+        proxy.set(Weather::Still);
+        stream.write_all(b"calm").unwrap();
+        stream.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+        assert!(stream.read_exact(&mut answer).is_err(), "nothing comes through");
+        stream.set_read_timeout(None).unwrap();
+        proxy.set(Weather::Fair);
+        stream.read_exact(&mut answer).unwrap();
+        assert_eq!(&answer, b"calm");
+
+        proxy.cut();
+        assert_eq!(stream.read(&mut answer).unwrap_or(0), 0, "the connection has ended");
+    }
+}
