@@ -39,7 +39,8 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 PARTITIONS = 3
 RATE = 600
-WAIT_SECONDS = 120
+# Spark alone needs more than a minute to start on a busy machine.
+WAIT_SECONDS = 300
 
 # Engine, trigger as export-spark takes it, and how many commits a leg makes before it is ended. 110 are enough to clean away what the leg
 # before has left, checksum files and all; a batch in real time lasts 5 s.
@@ -241,6 +242,8 @@ class Circle:
             "spark.driver.host": "127.0.0.1",
             "spark.ui.enabled": "false",
             "spark.ui.showConsoleProgress": "false",
+            # Its continuous engine warns at every record of what is known.
+            "spark.log.level": "ERROR",
             # Not the default: an engine that takes the checkpoint over has to carry it on.
             "spark.sql.shuffle.partitions": "7",
         } | self.settings  # fmt: skip
