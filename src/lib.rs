@@ -39,4 +39,4 @@ pub use crate::session::{DataStreamReader, DataStreamWriter, StreamDataFrame, St
 pub use crate::sink::{CommitMessage, Sink, SinkProvider, SinkWriter};
 pub use crate::source::kafka::KafkaSourceProvider;
 pub use crate::source::{PartitionReader, ReadRequest, Source, SourceProvider};
-pub use crate::spark::{SparkDifference, SparkExport, SparkTrigger, takeover_warnings};
+pub use crate::spark::{SparkDifference, SparkExport, SparkTrigger};

@@ -3,16 +3,16 @@
 //! What is printed gives the same rows in Spark: for every row that both engines take, the same values. It is an
 //! allow-list. What was not found to be the same (`tests/data/spark-4.1.2/expressions.json` holds the evidence) is
 //! refused by name. `expression.rs` prints expressions and `functions.rs` calls, over a plan in which DataFusion's casts
-//! are explicit; `rows.rs` prints the plan, `options.rs` the tables' options, `program.rs` puts it together, and `takeover.rs` looks
-//! at the checkpoint.
+//! are explicit; `rows.rs` prints the plan, `options.rs` the tables' options, `program.rs` puts it together, and `location.rs` says
+//! where the checkpoint is.
 
 mod expression;
 mod functions;
 mod literal;
+mod location;
 mod options;
 mod program;
 mod rows;
-mod takeover;
 #[cfg(test)]
 mod tests;
 
@@ -23,7 +23,7 @@ use std::time::Duration;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 
-pub use self::takeover::takeover_warnings;
+use crate::checkpoint::LogFacts;
 use crate::error::{Error, Result};
 use crate::options::{Options, parse_duration};
 use crate::query::Trigger;
@@ -50,6 +50,14 @@ impl FromStr for SparkTrigger {
 }
 
 impl SparkTrigger {
+    /// Why Spark should not go on from a checkpoint as it stands, and what to do first.
+    pub fn handover_warning(self, facts: &LogFacts) -> Option<String> {
+        match self {
+            Self::Like(Trigger::Continuous(_)) => facts.continuous_warning(),
+            Self::Like(_) | Self::RealTime(_) => facts.micro_batch_warning(),
+        }
+    }
+
     /// Whether Spark plans its batches from the ends of the sources, as its limits on a batch need it.
     fn is_micro_batch(self) -> bool {
         !matches!(self, Self::Like(Trigger::Continuous(_)) | Self::RealTime(_))

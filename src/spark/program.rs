@@ -9,7 +9,7 @@ use datafusion::common::DFSchema;
 use super::literal::Kind;
 use super::options::{Side, Table, table_options};
 use super::rows::Rows;
-use super::{Refusal, SparkDifference, SparkQuery, SparkTrigger, python, takeover};
+use super::{Refusal, SparkDifference, SparkQuery, SparkTrigger, location, python};
 use crate::query::Trigger;
 
 /// Settings of a Spark session that decide what an expression means. The first three are Spark 4's defaults.
@@ -38,7 +38,7 @@ pub(super) fn writer(
         refused
             .extend(schema.fields().iter().filter_map(|field| kafka_column(field.name(), field.data_type())));
     }
-    if let Some(Err(refusal)) = query.checkpoint.map(takeover::location) {
+    if let Some(Err(refusal)) = query.checkpoint.map(location::location) {
         refused.push(refusal);
     }
     if let SparkTrigger::RealTime(batch) = trigger
@@ -94,8 +94,8 @@ pub(super) fn program(query: &SparkQuery<'_>, rows: &Rows, sink: &Table, trigger
         .map(|(_, table)| table)
         .chain([sink])
         .any(|table| table.options.iter().any(|(_, value)| value.contains("os.environ[")));
-    let (argument, location) = match query.checkpoint {
-        Some(location) => ("", python(&takeover::location(location).unwrap_or_default())),
+    let (argument, checkpoint) = match query.checkpoint {
+        Some(location) => ("", python(&location::location(location).unwrap_or_default())),
         None => (" CHECKPOINT", "sys.argv[1]".to_owned()),
     };
     let imports: String = [
@@ -147,7 +147,7 @@ rows = (
 
 writer = (
     rows.writeStream.format({format}){options}
-    .option("checkpointLocation", {location}){trigger}
+    .option("checkpointLocation", {checkpoint}){trigger}
 )
 {real_time}query = writer.start()
 print(f"id {{query.id}}", flush=True)

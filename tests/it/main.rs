@@ -8,6 +8,7 @@ mod api;
 mod checkpoint_files;
 mod checkpoint_tools;
 mod cli;
+mod conformance;
 mod continuous;
 mod crash;
 mod docs;

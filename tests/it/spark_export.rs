@@ -226,7 +226,7 @@ async fn the_command_prints_the_program_and_warns_of_a_plan_that_spark_would_los
     for (checkpoint, trigger, warning) in [
         (&planned, "continuous:1s", "epoch 1 is logged and not committed"),
         (&planned, "processing-time:1s", ""),
-        (&checkpoint("continuous"), "processing-time:1s", "NullPointerException"),
+        (&checkpoint("continuous"), "processing-time:1s", "fail on it"),
         (&checkpoint("continuous"), "continuous:1s", ""),
         (&checkpoint("micro-batch"), "continuous:1s", ""),
     ] {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use datafusion::prelude::SessionConfig;
 use epochflow::checkpoint::Checkpoint;
-use epochflow::{Error, ErrorKind, Result, SparkExport, SparkTrigger, StreamSession, takeover_warnings};
+use epochflow::{Error, ErrorKind, Result, SparkExport, SparkTrigger, StreamSession};
 
 use super::{StoreArgs, run};
 
@@ -46,9 +46,9 @@ pub(super) async fn export(args: ExportArgs) -> Result<()> {
         SparkExport::Program(program) => {
             if let Some(location) = &args.checkpoint {
                 let facts = Checkpoint::open(location, &args.store.options)?.facts().await?;
-                takeover_warnings(&facts, args.trigger)
-                    .iter()
-                    .for_each(|warning| eprintln!("warning: {warning}"));
+                if let Some(warning) = args.trigger.handover_warning(&facts) {
+                    eprintln!("warning: {warning}");
+                }
             }
             print!("{program}");
             return Ok(());
