@@ -9,6 +9,7 @@ use epochflow::{ErrorKind, Result, StreamDataFrame, StreamSession, Trigger};
 use crate::support::in_time;
 use crate::support::kafka::{Record, Sender, brokers, everything, topic};
 use crate::support::recording::Recording;
+use crate::support::scripted::Script;
 
 /// Runs what is there through a query over values, and gives the values.
 async fn read(options: &[(&str, String)], checkpoint: &Path) -> Result<BTreeSet<String>> {
@@ -176,4 +177,42 @@ async fn a_lost_record_of_an_assigned_or_matched_topic_is_read_around_only_when_
         let read = read(&options("false"), folder.path()).await.unwrap();
         assert_eq!(read, ["0/5".to_owned()].into());
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn available_now_takes_all_of_two_limited_sources_and_counts_each() {
+    let (first, second) = (topic("limited-1", 1).await, topic("limited-2", 1).await);
+    let (sender, brokers) = (Sender::new(&brokers()), brokers());
+    for (topic, records) in [(&first, 15), (&second, 7)] {
+        (0..records).for_each(|n| sender.send(topic, &Record::value(0, format!("{n}"))));
+    }
+    sender.flush();
+    let session = StreamSession::new().unwrap();
+    for topic in [&first, &second] {
+        let sql = format!(
+            "CREATE EXTERNAL TABLE \"{topic}\" STORED AS KAFKA LOCATION 'kafka://{brokers}/{topic}'
+             OPTIONS ('startingOffsets' 'earliest', 'maxOffsetsPerTrigger' '5')"
+        );
+        session.sql(&sql).await.unwrap();
+    }
+    let union = format!("SELECT value FROM \"{first}\" UNION ALL SELECT value FROM \"{second}\"");
+    let writer = session.sql(&union).await.unwrap().write_stream().format("noop");
+    let query = in_time("the start", writer.trigger(Trigger::AvailableNow).start()).await.unwrap();
+    in_time("the end", query.await_termination()).await.unwrap();
+    let rows: Vec<Vec<u64>> = query
+        .recent_progress()
+        .iter()
+        .map(|progress| progress.sources.iter().map(|source| source.num_input_rows).collect())
+        .collect();
+    assert_eq!(rows, [[5, 5], [5, 2], [5, 0]]);
+}
+
+#[tokio::test]
+async fn a_memory_sink_needs_a_name() {
+    let session = StreamSession::new().unwrap();
+    session.register_source(Arc::new(Script::new(1)));
+    let events = session.read_stream().format("scripted").load().unwrap();
+    let error = events.write_stream().format("memory").start().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Usage);
+    assert!(error.to_string().contains("query_name"), "{error}");
 }

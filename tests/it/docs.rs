@@ -96,3 +96,30 @@ fn every_option_of_the_page_is_known_to_the_code() {
     assert!(names > 50, "the search finds only {names} names");
     assert!(unknown.is_empty(), "docs/options.md names what the code does not know: {unknown:?}");
 }
+
+#[test]
+fn every_test_that_the_conformance_page_names_exists() {
+    let mut code: String = sources().into_iter().map(|(_, text)| text).collect();
+    for entry in std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it")).unwrap() {
+        let path = entry.unwrap().path();
+        let files = if path.is_dir() {
+            std::fs::read_dir(path).unwrap().map(|file| file.unwrap().path()).collect()
+        } else {
+            vec![path]
+        };
+        files.iter().for_each(|file| code += &std::fs::read_to_string(file).unwrap());
+    }
+    let page = page("conformance.md");
+    let named: BTreeSet<&str> = page
+        .lines()
+        .filter(|line| line.starts_with("| "))
+        .filter_map(|line| line.rsplit_once(" | "))
+        .flat_map(|(_, here)| here.split('`').skip(1).step_by(2))
+        .filter(|name| {
+            name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_') && name.len() > 8
+        })
+        .collect();
+    assert!(named.len() > 50, "the search finds only {} tests", named.len());
+    let missing: Vec<_> = named.iter().filter(|name| !code.contains(&format!("fn {name}("))).collect();
+    assert!(missing.is_empty(), "docs/conformance.md names tests that do not exist: {missing:?}");
+}
