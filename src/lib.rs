@@ -21,22 +21,33 @@ mod error;
 mod kafka;
 mod options;
 mod plan;
+mod provenance;
 mod query;
 mod session;
 mod sink;
 mod source;
 mod spark;
+mod telemetry;
 pub mod testing;
 
 pub use crate::epoch::{EpochId, Offset, Partition, SourceOffsets};
 pub use crate::error::{Error, ErrorKind, Result};
 pub use crate::kafka::mock::EmbeddedBroker;
 pub use crate::options::{Options, parse_duration};
+pub use crate::provenance::{LastOrigins, Origin, Provenance};
 pub use crate::query::{
-    SinkProgress, SourceProgress, StreamingQuery, StreamingQueryProgress, StreamingQueryStatus, Trigger,
+    QueryIdleEvent, QueryProgressEvent, QueryRestartedEvent, QueryStartedEvent, QueryTerminatedEvent,
+    RestartPolicy, SinkProgress, SourceProgress, StreamingQuery, StreamingQueryListener,
+    StreamingQueryProgress, StreamingQueryStatus, Trigger,
 };
-pub use crate::session::{DataStreamReader, DataStreamWriter, StreamDataFrame, StreamSession};
-pub use crate::sink::{CommitMessage, Sink, SinkProvider, SinkWriter};
+pub use crate::session::{
+    DataStreamReader, DataStreamWriter, StreamDataFrame, StreamSession, StreamingQueryManager,
+};
+pub use crate::sink::{CommitMessage, Delivery, OwnedSource, Sink, SinkOwner, SinkProvider, SinkWriter};
 pub use crate::source::kafka::KafkaSourceProvider;
-pub use crate::source::{PartitionReader, ReadRequest, Source, SourceProvider};
+pub use crate::source::memory::MemoryStream;
+pub use crate::source::{
+    MinRecords, PartitionReader, ReadMode, ReadRequest, RecordTimes, Source, SourceProvider,
+};
 pub use crate::spark::{SparkDifference, SparkExport, SparkTrigger};
+pub use crate::telemetry::{AckClock, LatencyProgress, LatencySlo, LatencySummary, SloReport, Unacked};

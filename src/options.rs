@@ -89,8 +89,10 @@ impl Options {
             let is_known = known.iter().any(|name| name.eq_ignore_ascii_case(lower))
                 || prefixes.iter().any(|prefix| lower.starts_with(prefix));
             if !is_known {
+                let meant = nearest(lower, known.iter().copied());
+                let meant = meant.map_or_else(String::new, |name| format!(" (did you mean '{name}'?)"));
                 return Err(Error::usage(format!(
-                    "option '{}' is not known to {owner}; it takes {}{}",
+                    "option '{}' is not known to {owner}{meant}; it takes {}{}",
                     entry.name,
                     known.join(", "),
                     prefixes.iter().map(|prefix| format!(", {prefix}*")).collect::<String>()
@@ -118,12 +120,48 @@ impl fmt::Debug for Options {
     }
 }
 
+/// The name that `name` was probably meant to be: the one that differs in the fewest letters, if in few.
+pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let name: Vec<char> = name.to_ascii_lowercase().chars().collect();
+    let distances = known.into_iter().map(|known| (edit_distance(&name, &known.to_ascii_lowercase()), known));
+    let (distance, known) = distances.min_by_key(|(distance, _)| *distance)?;
+    (distance <= 1 + name.len() / 5).then_some(known)
+}
+
+/// How many letters must be put in, taken out or changed (Levenshtein).
+fn edit_distance(a: &[char], b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=a.len()).collect();
+    for (from, in_b) in (1..).zip(b.chars()) {
+        let mut diagonal = from - 1;
+        let mut left = from;
+        for (above, in_a) in row.iter_mut().zip(std::iter::once(None).chain(a.iter().map(Some))) {
+            let cost = match in_a {
+                None => from,
+                Some(in_a) => (diagonal + usize::from(*in_a != in_b)).min(left + 1).min(*above + 1),
+            };
+            diagonal = std::mem::replace(above, cost);
+            left = cost;
+        }
+    }
+    row.last().copied().unwrap_or_default()
+}
+
 /// Whether an option's value must not be shown.
 pub(crate) fn is_secret(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
-    ["password", "secret", "token", "jaas", "key.pem", "access_key", "credential"]
-        .iter()
-        .any(|mark| name.contains(mark))
+    [
+        "password",
+        "secret",
+        "token",
+        "jaas",
+        "key.pem",
+        "keystore.key",
+        "access_key",
+        "credential",
+        "sasl.oauthbearer.config",
+    ]
+    .iter()
+    .any(|mark| name.contains(mark))
 }
 
 /// "option 'x' has the value 'y'; expected …", with secrets hidden.
@@ -186,6 +224,23 @@ mod tests {
             error.to_string().contains("'subscirbe'") && error.to_string().contains("subscribe, kafka.*"),
             "{error}"
         );
+        assert!(error.to_string().contains("did you mean 'subscribe'?"), "{error}");
+    }
+
+    #[test]
+    fn the_nearest_name_is_near() {
+        let known = ["startingOffsets", "startingTimestamp", "subscribe", "topic"];
+        for (name, meant) in [
+            ("startingOffset", Some("startingOffsets")),
+            ("STARTING_TIMESTAMP", Some("startingTimestamp")),
+            ("tpoic", Some("topic")),
+            ("topics", Some("topic")),
+            ("tropical", None),
+            ("x", None),
+        ] {
+            assert_eq!(nearest(name, known), meant, "{name}");
+        }
+        assert_eq!(edit_distance(&['k', 'i', 't', 't', 'e', 'n'], "sitting"), 3);
     }
 
     #[test]

@@ -101,8 +101,12 @@ fn main() -> Result<()> {
 
 /// The runs' figures and how many records were lost.
 fn measure_latency(args: &Args) -> Result<(Vec<Value>, u64)> {
-    use Subject::{Filter1In50, Hop, Passthrough, PassthroughSlowStore, Relay, RelayFilter};
-    let subjects = subjects(args, &[Hop, Relay, Passthrough, PassthroughSlowStore, RelayFilter, Filter1In50]);
+    use Subject::{
+        Filter1In50, Hop, Passthrough, PassthroughExactlyOnce, PassthroughSlowStore, Relay, RelayFilter,
+    };
+    let all =
+        [Hop, Relay, Passthrough, PassthroughExactlyOnce, PassthroughSlowStore, RelayFilter, Filter1In50];
+    let subjects = subjects(args, &all);
     let (mut values, mut lost) = (Vec::new(), 0);
     for &rate in &args.rates {
         let mut runs = Vec::new();

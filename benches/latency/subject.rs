@@ -17,6 +17,7 @@ pub(crate) enum Subject {
     Hop,
     Relay,
     Passthrough,
+    PassthroughExactlyOnce,
     PassthroughSlowStore,
     RelayFilter,
     #[value(name = "filter-1-in-50")]
@@ -39,7 +40,9 @@ impl Subject {
     /// The bare relay that does the same work.
     pub(crate) fn baseline(self) -> Option<Self> {
         match self {
-            Self::Passthrough | Self::PassthroughSlowStore => Some(Self::Relay),
+            Self::Passthrough | Self::PassthroughExactlyOnce | Self::PassthroughSlowStore => {
+                Some(Self::Relay)
+            }
             Self::Filter1In50 => Some(Self::RelayFilter),
             Self::Hop | Self::Relay | Self::RelayFilter => None,
         }
@@ -59,7 +62,11 @@ impl Subject {
         match self {
             Self::Hop => Ok(None),
             Self::Relay | Self::RelayFilter => Child::relay(args, route, self.filters()).map(Some),
-            Self::Passthrough | Self::Filter1In50 => Child::engine(args, route, self.filters()).map(Some),
+            Self::Passthrough | Self::Filter1In50 | Self::PassthroughExactlyOnce => {
+                let exactly_once = self == Self::PassthroughExactlyOnce;
+                let delivery = if exactly_once { "exactly-once" } else { "at-least-once" };
+                Child::engine(args, route, self.filters(), delivery).map(Some)
+            }
             Self::PassthroughSlowStore => Child::engine_with_slow_store(args, route).map(Some),
         }
     }
@@ -89,7 +96,7 @@ impl Child {
         Self::spawn(command, tempfile::tempdir()?)
     }
 
-    fn engine(args: &Args, route: &Route<'_>, filter: bool) -> Result<Self> {
+    fn engine(args: &Args, route: &Route<'_>, filter: bool, delivery: &str) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let pipeline = folder.path().join("pipeline.sql");
         std::fs::write(&pipeline, sql(&args.brokers, route, filter))?;
@@ -101,6 +108,7 @@ impl Child {
         let mut command = Command::new(&args.epochflow);
         command.arg("run").arg(pipeline).arg("--checkpoint").arg(checkpoint);
         command.args(["--trigger", &format!("continuous:{}", args.epoch), "--progress", "none"]);
+        command.args(["--delivery", delivery]);
         Self::spawn(command, folder)
     }
 

@@ -205,12 +205,20 @@ pub fn encode_initial(json: &str) -> Vec<u8> {
     format!("\0{VERSION}\n{json}").into_bytes()
 }
 
-/// The JSON in the Kafka source's initial offsets at `path`, also of a file without a version, as Spark 2.1.0
-/// wrote it.
+/// Bytes of `sources/<i>/0` of a source with a start of its own, such as Spark's rate source: `v1`, a line end, and
+/// `start`, which is JSON.
+#[must_use]
+pub fn encode_own_start(start: &str) -> Vec<u8> {
+    format!("{VERSION}\n{start}").into_bytes()
+}
+
+/// The JSON in `sources/<i>/0` at `path`, of either kind, also of a file without a version, as Spark 2.1.0's Kafka
+/// source wrote it.
 pub fn decode_initial(bytes: &[u8], path: &str) -> Result<String> {
     let parse = || {
+        let is_padded = !bytes.starts_with(format!("{VERSION}\n").as_bytes());
         // The first byte is skipped unseen: Spark 2.1.0 put the text's length there.
-        let text = utf8(bytes.get(1..).unwrap_or_default())?;
+        let text = utf8(bytes.get(usize::from(is_padded)..).unwrap_or_default())?;
         let json = if text.starts_with('v') {
             version(text, |found| format!("the newest supported version is {VERSION}, found {found}"))?;
             text.split_once('\n').map(|(_, json)| json).unwrap_or_default()

@@ -145,9 +145,6 @@ impl Checkpoint {
         for source in self.store.list_folders(SOURCES).await? {
             let path = format!("{SOURCES}/{source}/0");
             if let Some(bytes) = self.store.read(&path).await? {
-                // Spark's rate source leaves out the byte that its Kafka source begins with.
-                let padding = bytes.starts_with(b"v").then_some(0);
-                let bytes: Vec<u8> = padding.into_iter().chain(bytes).collect();
                 initial.insert(source, decode_initial(&bytes, &path));
             }
         }

@@ -42,7 +42,9 @@ pub mod store;
 mod tests;
 
 pub use edit::{Edit, RewindTo, rewind, set_offsets};
-pub use format::{CommitEntry, OffsetEntry, OffsetMetadata, QueryMetadata, decode_initial, encode_initial};
+pub use format::{
+    CommitEntry, OffsetEntry, OffsetMetadata, QueryMetadata, decode_initial, encode_initial, encode_own_start,
+};
 pub use handover::Author;
 pub use inventory::{Inventory, Problem};
 pub use lock::CheckpointLock;

@@ -34,7 +34,7 @@ pub(crate) enum Effect {
     /// Let every partition end the epoch: at `ends`, or (`None`) wherever it is. After the `last` one they stay there.
     Finish { epoch: EpochId, ends: Option<Vec<Offset>>, last: bool },
     /// Commit the epoch in the sink.
-    CommitSink(EpochId),
+    CommitSink { epoch: EpochId, ends: Vec<Offset> },
     /// Write `offsets/N`.
     LogOffsets { epoch: EpochId, ends: Vec<Offset> },
     /// Write `commits/N`.
@@ -290,7 +290,7 @@ fn known_ends(epoch: &Epoch) -> Vec<Offset> {
 fn enter(epoch: &Epoch, step: Step) -> Effect {
     match step {
         Step::Run => Effect::Finish { epoch: epoch.id, ends: Some(known_ends(epoch)), last: false },
-        Step::CommitSink => Effect::CommitSink(epoch.id),
+        Step::CommitSink => Effect::CommitSink { epoch: epoch.id, ends: known_ends(epoch) },
         Step::LogOffsets => Effect::LogOffsets { epoch: epoch.id, ends: known_ends(epoch) },
         Step::LogCommit => Effect::LogCommit(epoch.id),
     }

@@ -9,6 +9,7 @@ use super::coordinator::{Coordinator, Effect, Event};
 use super::policy::{Bounds, Policy, Step, policy};
 use crate::epoch::{EpochId, Offset};
 use crate::query::Trigger;
+use crate::sink::Delivery;
 
 const CONTINUOUS: Trigger = Trigger::Continuous(Duration::from_secs(1));
 const MICRO_BATCH: Trigger = Trigger::ProcessingTime(Duration::ZERO);
@@ -21,7 +22,11 @@ struct Query {
 
 impl Query {
     fn new(trigger: Trigger, slots: usize) -> Self {
-        let coordinator = Coordinator::new(policy(trigger), vec![0; slots], EpochId::FIRST);
+        Self::delivering(Delivery::AtLeastOnce, trigger, slots)
+    }
+
+    fn delivering(delivery: Delivery, trigger: Trigger, slots: usize) -> Self {
+        let coordinator = Coordinator::new(policy(trigger, delivery), vec![0; slots], EpochId::FIRST);
         Self { coordinator, now: Duration::from_secs(1) }
     }
 
@@ -60,13 +65,26 @@ fn words(effects: &[Effect]) -> String {
         Effect::Finish { epoch, ends: None, last: false } => format!("finish {epoch}"),
         Effect::Finish { epoch, ends: None, last: true } => format!("finish {epoch} and stay"),
         Effect::Finish { epoch, ends: Some(ends), .. } => format!("run {epoch} to {ends:?}"),
-        Effect::CommitSink(epoch) => format!("sink {epoch}"),
+        Effect::CommitSink { epoch, .. } => format!("sink {epoch}"),
         Effect::LogOffsets { epoch, ends } => format!("offsets/{epoch} = {ends:?}"),
         Effect::LogCommit(epoch) => format!("commits/{epoch}"),
         Effect::Committed { epoch, ends } => format!("{epoch} is done at {ends:?}"),
         Effect::Plan | Effect::Pause | Effect::Resume | Effect::End => format!("{effect:?}").to_lowercase(),
     });
     words.collect::<Vec<_>>().join(", ")
+}
+
+#[test]
+fn under_exactly_once_the_end_is_logged_before_the_sink_commits_and_two_epochs_are_alive_at_most() {
+    let mut query = Query::delivering(Delivery::ExactlyOnce, CONTINUOUS, 1);
+    assert_eq!(query.tick(true), "finish 0");
+    assert_eq!(query.partition_done(0, 0, 5), "offsets/0 = [5]");
+    assert_eq!(query.done(0, Step::LogOffsets), "sink 0");
+    assert_eq!(query.tick(true), "", "epoch 1 grows until epoch 0 is committed");
+    assert_eq!(query.done(0, Step::CommitSink), "commits/0");
+    assert_eq!(query.tick(true), "");
+    assert_eq!(query.done(0, Step::LogCommit), "0 is done at [5]");
+    assert_eq!(query.tick(true), "finish 1");
 }
 
 #[test]
@@ -133,7 +151,7 @@ fn with_too_many_epochs_in_flight_a_tick_begins_none() {
 fn without_a_commit_for_too_long_sources_are_held_back_until_the_next_one() {
     let mut query = Query::new(CONTINUOUS, 1);
     query.tick(true);
-    query.now += policy(CONTINUOUS).max_uncommitted;
+    query.now += policy(CONTINUOUS, Delivery::AtLeastOnce).max_uncommitted;
     assert_eq!(query.tick(false), "pause");
     assert_eq!(query.tick(false), "");
     query.partition_done(0, 0, 9);
@@ -273,8 +291,8 @@ struct Seen {
 }
 
 impl World {
-    fn new(trigger: Trigger, slots: usize, rerun: bool) -> Self {
-        let (policy, first) = (policy(trigger), EpochId(7));
+    fn new(trigger: Trigger, delivery: Delivery, slots: usize, rerun: bool) -> Self {
+        let (policy, first) = (policy(trigger, delivery), EpochId(7));
         let mut world = Self {
             coordinator: Coordinator::new(policy.clone(), vec![0; slots], first),
             policy,
@@ -353,7 +371,7 @@ impl World {
                     self.work.push(Work::Plan);
                 }
                 Effect::Finish { epoch, ends, last } => self.begin(epoch, ends, last),
-                Effect::CommitSink(epoch) => self.step(epoch, Step::CommitSink),
+                Effect::CommitSink { epoch, .. } => self.step(epoch, Step::CommitSink),
                 Effect::LogOffsets { epoch, ends } => {
                     let grew = ends.iter().zip(&self.logged).all(|(end, before)| end >= before);
                     self.check(grew, "an end went back");
@@ -436,9 +454,10 @@ proptest! {
     #[test]
     fn under_every_schedule_epochs_are_whole_in_order_and_come_to_an_end(
         trigger in proptest::sample::select(vec![CONTINUOUS, MICRO_BATCH, Trigger::AvailableNow, Trigger::Once]),
+        delivery in proptest::sample::select(vec![Delivery::AtLeastOnce, Delivery::ExactlyOnce]),
         slots in 0usize..=4, rerun: bool, ops in ops(),
     ) {
-        let mut world = World::new(trigger, slots, rerun);
+        let mut world = World::new(trigger, delivery, slots, rerun);
         ops.into_iter().for_each(|op| world.apply(op));
         if !world.seen.stop {
             world.apply(Op::Stop);

@@ -12,21 +12,24 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::QuerySpec;
-use super::bounds::plan_end;
+use super::admission::Admission;
+use super::bounds::{are_others, backlog, clamp, plan_end};
 use super::coordinator::{Coordinator, Effect, Event};
-use super::open::OpenQuery;
+use super::open::{OpenQuery, latest};
 use super::policy::{Bounds, Policy, Step, Until, policy};
+use super::reconcile::rival_entry;
 use super::report::EpochReports;
 use super::retry::{until_written, while_transient};
 use super::slots::Slots;
 use super::task::{Command, PipelineTask, Sealed};
 use super::ticker::Ticker;
 use crate::checkpoint::{CommitEntry, OffsetEntry, OffsetMetadata, purge_threshold};
-use crate::epoch::{Cut, EpochId, Offset};
+use crate::epoch::{Cut, EpochId, Offset, SourceOffsets};
 use crate::error::{Error, Result};
 use crate::query::{QueryShared, Request, Trigger};
 use crate::sink::CommitMessage;
 use crate::source::Source;
+use crate::telemetry::{EpochAcks, PipelineClock};
 
 /// How long a stop waits for the running epoch.
 const STOP_GRACE: Duration = Duration::from_secs(4);
@@ -41,7 +44,7 @@ pub(super) enum Outcome {
     PartitionsChanged,
 }
 
-/// What outlives a driver, when the query is opened anew with other partitions.
+/// What outlives a driver, when the query is opened anew.
 #[derive(Default)]
 pub(super) struct Carried {
     /// Ends of the sources when an available-now query started.
@@ -55,10 +58,10 @@ pub(super) struct Carried {
 /// Something that went on in the background and is done.
 enum Done {
     Event(Event),
-    Taken { sealed: SealedEnd, message: CommitMessage },
+    Taken { sealed: SealedEnd, message: CommitMessage, acks: Arc<EpochAcks> },
     Planned { latest: Cut },
     Available { target: Cut, answer: oneshot::Sender<Result<()>> },
-    Partitions { latest: Option<Cut> },
+    Partitions { are_others: bool },
     Purged,
     Nothing,
 }
@@ -89,6 +92,7 @@ pub(super) struct Driver<'a> {
     step_began: BTreeMap<(EpochId, &'static str), Instant>,
     reports: EpochReports,
     ticker: Ticker,
+    admission: Admission,
     metadata: Option<OffsetMetadata>,
     carried: Carried,
     rerun: Option<Cut>,
@@ -108,7 +112,8 @@ impl<'a> Driver<'a> {
         shared: &'a Arc<QueryShared>,
         carried: Carried,
     ) -> Result<Self> {
-        let policy = Policy { max_uncommitted: spec.max_uncommitted, ..policy(spec.trigger) };
+        let policy =
+            Policy { max_uncommitted: spec.max_uncommitted, ..policy(spec.trigger, spec.sink.delivery()) };
         let is_open = policy.bounds == Bounds::AtTick;
         let (report, sealed) = mpsc::channel(open.pipelines.len().max(1) * 2);
         let mut slots = Slots::new(open.sources.len());
@@ -118,12 +123,14 @@ impl<'a> Driver<'a> {
             let (commands, commanded) = mpsc::channel(4 * policy.max_in_flight + 4);
             slots.push(&pipeline, commands);
             let writer = spec.sink.writer(slot)?;
-            let task = PipelineTask::new(slot, pipeline, writer, commanded, report.clone(), is_open);
+            let clock = PipelineClock::new(spec.slo.map(|slo| slo.threshold()));
+            let task = PipelineTask::new(slot, pipeline, writer, commanded, report.clone(), is_open, clock);
             tasks.spawn_on(task.run(), spec.executors.next_pipeline());
         }
         Ok(Self {
             spec,
             shared,
+            admission: Admission::new(open.sources.len()),
             sources: open.sources,
             policy: policy.clone(),
             coordinator: Coordinator::new(policy, slots.committed_ends(), open.next),
@@ -147,6 +154,11 @@ impl<'a> Driver<'a> {
         })
     }
 
+    /// Whether the user has asked for the end.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stop_deadline.is_some()
+    }
+
     /// For the driver that takes over.
     pub(super) fn into_carried(self) -> Carried {
         self.carried
@@ -164,7 +176,7 @@ impl<'a> Driver<'a> {
         self.shared.set_status("Running", false, true);
         if let Some(end) = self.rerun.take() {
             let ends = self.slots.ends(&end);
-            self.reports.begin(self.coordinator.next_epoch(), self.sources.len(), None);
+            self.reports.begin(self.coordinator.next_epoch(), vec![None; self.sources.len()], Duration::ZERO);
             let effects = self.coordinator.rerun(ends, self.started.elapsed());
             self.perform(effects)?;
         }
@@ -188,8 +200,7 @@ impl<'a> Driver<'a> {
                     ended.map_err(|e| Error::internal("a pipeline's task panicked").with_source(e))??;
                 }
                 () = self.ticker.tick(), if self.is_continuous() || self.coordinator.is_idle() => {
-                    let moved = self.slots.have_moved();
-                    self.event(Event::Tick { moved })?;
+                    self.on_tick()?;
                 }
                 _ = discovery.tick(), if self.is_continuous() && !self.is_discovering => self.ask_for_partitions(),
                 () = until(deadline) => {
@@ -199,6 +210,37 @@ impl<'a> Driver<'a> {
             }
         }
         Ok(self.outcome.take().unwrap_or(Outcome::Ended))
+    }
+
+    fn on_tick(&mut self) -> Result<()> {
+        let moved = self.slots.have_moved();
+        if self.is_continuous() && self.reports.is_lag_due() {
+            self.publish_lag();
+        }
+        if self.is_continuous() && self.coordinator.is_idle() {
+            self.shared.set_status("Running", moved, true);
+            if !moved {
+                self.tell_idle();
+            }
+        }
+        self.event(Event::Tick { moved })
+    }
+
+    /// Also while nothing can be committed: then above all.
+    fn publish_lag(&self) {
+        let mut telemetry = self.shared.telemetry.lock();
+        for (source, position) in self.sources.iter().zip(self.slots.positions()) {
+            if let Some(ends) = source.known_ends() {
+                telemetry.on_lag(&position, &ends);
+            }
+        }
+    }
+
+    /// There is nothing to do: listeners hear of it now and then.
+    fn tell_idle(&mut self) {
+        if self.reports.is_idle_event_due(self.spec.idle_interval) {
+            self.shared.idle();
+        }
     }
 
     fn on_request(&mut self, request: Request) -> Result<()> {
@@ -224,23 +266,29 @@ impl<'a> Driver<'a> {
     }
 
     fn on_sealed(&mut self, sealed: Sealed) {
-        let Sealed { slot, epoch, end, rows_in, rows_out, taken } = sealed;
-        if let Some(source) = self.slots.seal(slot, end) {
-            self.reports.add_rows(epoch, source, rows_in, rows_out);
+        if let Some(source) = self.slots.seal(sealed.slot, sealed.end) {
+            self.reports.add_pipeline(&sealed, source);
         }
+        let Sealed { slot, epoch, end, taken, acks, .. } = sealed;
         let sealed = SealedEnd { slot, epoch, end };
-        self.background.push(Box::pin(async move { Ok(Done::Taken { sealed, message: taken.await? }) }));
+        self.background
+            .push(Box::pin(async move { Ok(Done::Taken { sealed, message: taken.await?, acks }) }));
     }
 
     fn on_done(&mut self, done: Done) -> Result<()> {
         match done {
             Done::Event(event) => {
-                if let Event::StepDone { epoch, step: Step::LogOffsets } = event {
-                    self.step_is_done(epoch, "walCommit");
+                match event {
+                    Event::StepDone { epoch, step: Step::CommitSink } => self.step_is_done(epoch, "addBatch"),
+                    Event::StepDone { epoch, step: Step::LogOffsets } => {
+                        self.step_is_done(epoch, "walCommit")
+                    }
+                    _ => {}
                 }
                 self.event(event)
             }
-            Done::Taken { sealed: SealedEnd { slot, epoch, end }, message } => {
+            Done::Taken { sealed: SealedEnd { slot, epoch, end }, message, acks } => {
+                self.reports.add_acked(epoch, &acks.take());
                 self.messages.entry(epoch).or_default().push((slot, message));
                 self.event(Event::PartitionDone { epoch, slot, end })
             }
@@ -250,9 +298,9 @@ impl<'a> Driver<'a> {
                 self.answer_waiters();
                 Ok(())
             }
-            Done::Partitions { latest } => {
+            Done::Partitions { are_others } => {
                 self.is_discovering = false;
-                if latest.is_some_and(|latest| self.slots.differ_from(&latest)) && !self.is_changing {
+                if are_others && !self.is_changing {
                     self.is_changing = true;
                     self.event(Event::Stop)?;
                 }
@@ -267,31 +315,47 @@ impl<'a> Driver<'a> {
     }
 
     fn on_planned(&mut self, latest: Cut) -> Result<()> {
-        if self.carried.available.is_none() && self.slots.differ_from(&latest) && self.stop_deadline.is_none()
+        let looked = self.reports.since_began();
+        let start = self.slots.committed();
         {
+            let mut telemetry = self.shared.telemetry.lock();
+            start.iter().zip(&latest).for_each(|(start, latest)| telemetry.on_lag(start, latest));
+        }
+        if self.carried.available.is_none() && are_others(&start, &latest) && self.stop_deadline.is_none() {
             self.outcome = Some(Outcome::PartitionsChanged);
             return Ok(());
         }
-        let limited = self.policy.until != Until::OneEpoch;
-        let start = self.slots.committed();
-        let ends = self.sources.iter().zip(start.iter().zip(&latest)).map(|(source, (start, latest))| {
-            plan_end(start, latest, source.max_records_per_batch().filter(|_| limited))
-        });
-        let ends: Cut = ends.collect();
+        let ends = self.planned_ends(&latest);
         if self.policy.until == Until::CaughtUp {
             self.carried.available.get_or_insert_with(|| latest.clone());
         }
         let is_new = ends != start;
-        self.shared.set_status(
-            if is_new { "Processing new data" } else { "Waiting for data to arrive" },
-            is_new,
-            is_new,
-        );
         if is_new {
-            self.reports.begin(self.coordinator.next_epoch(), self.sources.len(), Some(latest));
+            let latest = latest.into_iter().map(Some).collect();
+            self.reports.begin(self.coordinator.next_epoch(), latest, looked);
+        } else {
+            self.shared.set_status("Waiting for data to arrive", false, false);
+            self.tell_idle();
         }
         let ends = is_new.then(|| self.slots.ends(&ends));
         self.event(Event::Planned(ends))
+    }
+
+    /// Where the next batch ends. What bounds a batch has no meaning for one that takes all there is.
+    fn planned_ends(&mut self, latest: &Cut) -> Cut {
+        let is_limited = self.policy.until != Until::OneEpoch;
+        let may_wait = self.policy.until == Until::Stopped;
+        let (start, now) = (self.slots.committed(), self.started.elapsed());
+        let sources = self.sources.iter().zip(start.into_iter().zip(latest)).enumerate();
+        let end_of =
+            |(number, (source, (start, latest))): (usize, (&Arc<dyn Source>, (SourceOffsets, _)))| {
+                let min = source.min_records_per_batch().filter(|_| may_wait);
+                if !self.admission.admits(number, backlog(&start, latest), min, now) {
+                    return start;
+                }
+                plan_end(&start, latest, source.max_records_per_batch().filter(|_| is_limited))
+            };
+        sources.map(end_of).collect()
     }
 
     fn event(&mut self, event: Event) -> Result<()> {
@@ -308,17 +372,23 @@ impl<'a> Driver<'a> {
             Effect::Plan => self.plan(),
             Effect::Finish { epoch, ends, last } => {
                 if ends.is_none() {
-                    self.reports.begin(epoch, self.sources.len(), None);
+                    let began = Instant::now();
+                    let latest = self.sources.iter().map(|source| source.known_ends()).collect();
+                    self.reports.begin(epoch, latest, began.elapsed());
+                } else {
+                    self.shared.set_status("Processing new data", true, true);
                 }
-                self.step_began.insert((epoch, "addBatch"), Instant::now());
+                let began = Instant::now();
+                self.step_began.insert((epoch, "addBatch"), began);
                 let ends = ends.unwrap_or_default();
                 self.slots.command(|number| Command::Finish {
                     epoch,
                     end: ends.get(number).copied(),
                     last,
                 })?;
+                self.reports.add_duration(epoch, "getBatch", began);
             }
-            Effect::CommitSink(epoch) => self.commit_sink(epoch),
+            Effect::CommitSink { epoch, ends } => self.commit_sink(epoch, &ends),
             Effect::LogOffsets { epoch, ends } => self.log_offsets(epoch, &ends),
             Effect::LogCommit(epoch) => self.log_commit(epoch),
             Effect::Pause => {
@@ -348,44 +418,50 @@ impl<'a> Driver<'a> {
 
     fn plan(&mut self) {
         self.reports.restart_clock();
-        if let Some(latest) = self.carried.available.clone() {
-            self.spawn(async move { Ok(Done::Planned { latest }) });
-            return;
+        if let Some(source) = self.sources.first() {
+            self.shared.set_status(format!("Getting offsets from {}", source.description()), false, true);
         }
-        let sources = self.sources.clone();
+        let (sources, available) = (self.sources.clone(), self.carried.available.clone());
         self.spawn(async move {
             let latest = while_transient("asking the sources for their ends", || latest(&sources)).await?;
-            Ok(Done::Planned { latest })
+            Ok(Done::Planned {
+                latest: available.map_or_else(|| latest.clone(), |ends| clamp(&ends, &latest)),
+            })
         });
     }
 
     fn ask_for_partitions(&mut self) {
         self.is_discovering = true;
-        let sources = self.sources.clone();
+        let (sources, read) = (self.sources.clone(), self.slots.committed());
         self.spawn(async move {
-            match latest(&sources).await {
-                Ok(latest) => Ok(Done::Partitions { latest: Some(latest) }),
-                Err(error) => {
-                    tracing::debug!("could not ask for new partitions: {error}");
-                    Ok(Done::Partitions { latest: None })
-                }
+            let latest = latest(&sources).await;
+            if let Err(error) = &latest {
+                tracing::debug!("could not ask for new partitions: {error}");
             }
+            Ok(Done::Partitions { are_others: latest.is_ok_and(|latest| are_others(&read, &latest)) })
         });
     }
 
-    fn commit_sink(&mut self, epoch: EpochId) {
-        self.step_is_done(epoch, "addBatch");
+    fn commit_sink(&mut self, epoch: EpochId, ends: &[Offset]) {
+        if self.is_continuous() {
+            self.shared.set_status(format!("Committing epoch {epoch}"), true, true);
+        }
+        self.reports.all_is_taken(epoch);
         let mut messages = self.messages.remove(&epoch).unwrap_or_default();
         messages.sort_by_key(|(slot, _)| *slot);
         let messages = messages.into_iter().map(|(_, message)| message).collect();
         let sink = Arc::clone(&self.spec.sink);
+        let ends = self.slots.cut(ends);
         self.spawn(async move {
-            sink.commit(epoch, messages).await?;
+            sink.commit_at(epoch, &ends, messages).await?;
             Ok(Done::Event(Event::StepDone { epoch, step: Step::CommitSink }))
         });
     }
 
     fn log_offsets(&mut self, epoch: EpochId, ends: &[Offset]) {
+        if !self.is_continuous() {
+            self.shared.set_status("Writing offsets to log", true, true);
+        }
         self.step_began.insert((epoch, "walCommit"), Instant::now());
         let now = chrono::Utc::now().timestamp_millis();
         let metadata = OffsetMetadata::following(self.metadata.as_ref(), now);
@@ -395,9 +471,11 @@ impl<'a> Driver<'a> {
             self.sources.iter().zip(&cut).map(|(source, offsets)| Some(source.encode_offsets(offsets)));
         let entry = OffsetEntry { metadata: Some(metadata), offsets: offsets.collect() };
         let (log, store_errors) = (Arc::clone(&self.spec.checkpoint), self.spec.store_errors);
+        let delivery = self.spec.sink.delivery();
         self.spawn(async move {
             let doing = format!("writing offsets/{epoch}");
-            until_written(&doing, store_errors, || log.put_offsets(epoch, &entry)).await?;
+            let written = until_written(&doing, store_errors, || log.put_offsets(epoch, &entry)).await;
+            written.map_err(|error| rival_entry(error, delivery))?;
             Ok(Done::Event(Event::StepDone { epoch, step: Step::LogOffsets }))
         });
     }
@@ -421,6 +499,11 @@ impl<'a> Driver<'a> {
         let end = self.slots.committed();
         self.reports.publish(epoch, self.shared, &self.sources, self.spec.sink.as_ref(), &start, &end);
         self.ticker.on_committed();
+        if self.is_continuous() {
+            self.shared.set_status("Running", self.slots.have_moved(), true);
+        } else {
+            self.shared.set_status("Waiting for next trigger", false, false);
+        }
         self.answer_waiters();
         self.purge(epoch);
     }
@@ -460,10 +543,6 @@ impl<'a> Driver<'a> {
     fn is_continuous(&self) -> bool {
         matches!(self.spec.trigger, Trigger::Continuous(_))
     }
-}
-
-async fn latest(sources: &[Arc<dyn Source>]) -> Result<Cut> {
-    futures::future::try_join_all(sources.iter().map(|source| source.latest_offsets())).await
 }
 
 async fn until(deadline: Option<Instant>) {

@@ -5,14 +5,17 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::QuerySpec;
+use super::bounds::clamp;
+use super::reconcile::reconciled;
 use crate::checkpoint::{
-    OffsetEntry, OffsetMetadata, Recovery, Restart, decide, decode_initial, encode_initial,
+    OffsetEntry, OffsetMetadata, Recovery, Restart, decide, decode_initial, encode_initial, encode_own_start,
 };
 use crate::epoch::{Cut, EpochId, SourceOffsets};
 use crate::error::{Error, ErrorKind, Result};
-use crate::plan::pipeline::{self, Pipeline};
+use crate::plan::PlannedQuery;
+use crate::plan::pipeline::{self, Pipeline, PlannedSource};
 use crate::query::Trigger;
-use crate::source::{ReadRequest, Source};
+use crate::source::{ReadMode, ReadRequest, Source};
 
 /// A query at the place where it goes on.
 pub(super) struct OpenQuery {
@@ -39,19 +42,36 @@ pub(super) async fn check(spec: &QuerySpec) -> Result<()> {
 impl OpenQuery {
     pub(super) async fn new(spec: &QuerySpec) -> Result<Self> {
         let planned = pipeline::sources(&spec.planned.physical)?;
-        let sources: Vec<Arc<dyn Source>> =
-            planned.iter().map(|planned| Arc::clone(&planned.source)).collect();
+        let sources = sources_for(&planned, spec.trigger)?;
         let bounded = !matches!(spec.trigger, Trigger::Continuous(_));
         let place = Place::find(spec, &sources, bounded).await?;
         let mut readers = Vec::with_capacity(planned.len());
-        for (planned, start) in planned.iter().zip(&place.start) {
+        for ((planned, source), start) in planned.iter().zip(&sources).zip(&place.start) {
             let request = ReadRequest { start: start.clone(), projection: planned.projection.clone() };
-            readers.push(planned.source.open(request).await?);
+            readers.push(source.open(request).await?);
         }
         let pipelines = pipeline::open(&spec.planned.physical, readers, &spec.context)?;
         let Place { next, rerun, metadata, .. } = place;
         Ok(Self { sources, pipelines, next, rerun, metadata })
     }
+}
+
+/// # Errors
+/// A source of the plan cannot be read under `trigger`.
+pub(crate) fn check_sources(planned: &PlannedQuery, trigger: Trigger) -> Result<()> {
+    sources_for(&pipeline::sources(&planned.physical)?, trigger).map(drop)
+}
+
+/// The plan's sources as a query under `trigger` reads them.
+fn sources_for(planned: &[PlannedSource], trigger: Trigger) -> Result<Vec<Arc<dyn Source>>> {
+    let mode = match trigger {
+        Trigger::Continuous(_) => ReadMode::Continuous,
+        Trigger::ProcessingTime(_) | Trigger::AvailableNow | Trigger::Once => ReadMode::MicroBatch,
+    };
+    let for_query = |PlannedSource { source, .. }: &PlannedSource| {
+        Ok(source.for_query(mode)?.unwrap_or_else(|| Arc::clone(source)))
+    };
+    planned.iter().map(for_query).collect()
 }
 
 /// Where a query goes on.
@@ -66,9 +86,10 @@ impl Place {
     async fn find(spec: &QuerySpec, sources: &[Arc<dyn Source>], bounded: bool) -> Result<Self> {
         let log = &spec.checkpoint;
         let restart = if bounded { Restart::MicroBatch } else { Restart::Continuous };
-        let recovery = decide(&log.facts().await?, restart)?;
+        let recovery = decide(&reconciled(spec, sources).await?, restart)?;
         log.discard(recovery.discard()).await?;
         let next = recovery.first_epoch();
+        recall_starts(spec, sources, matches!(recovery, Recovery::Fresh { .. })).await?;
         match recovery {
             Recovery::Fresh { .. } => {
                 let start = initial_offsets(spec, sources).await?;
@@ -84,8 +105,8 @@ impl Place {
                     Some(entry) => resumed(&entry, sources).await?,
                     None => initial_offsets(spec, sources).await?,
                 };
-                let mut ends = decoded(&end, sources)?;
-                clamp_to_what_is_there(&mut ends, sources).await?;
+                // (Without failOnDataLoss=false a topic that was made anew has ended the query before this.)
+                let ends = clamp(&decoded(&end, sources)?, &latest(sources).await?);
                 tracing::info!(
                     "epoch {epoch} was planned and not committed; running it again with the same bounds"
                 );
@@ -102,16 +123,9 @@ fn within(start: &SourceOffsets, end: &SourceOffsets) -> SourceOffsets {
     start.iter().map(|(partition, from)| (partition.clone(), end_of(partition, *from))).collect()
 }
 
-/// A topic that was made anew may be shorter than the planned end, which would then never be reached. (Without
-/// `failOnDataLoss=false` the query has ended before this.)
-async fn clamp_to_what_is_there(ends: &mut Cut, sources: &[Arc<dyn Source>]) -> Result<()> {
-    for (source, ends) in sources.iter().zip(ends) {
-        let latest = source.latest_offsets().await?;
-        for (partition, end) in ends.iter_mut() {
-            *end = latest.get(partition).copied().map_or(*end, |latest| latest.min(*end));
-        }
-    }
-    Ok(())
+/// The ends of all sources as of now.
+pub(super) async fn latest(sources: &[Arc<dyn Source>]) -> Result<Cut> {
+    futures::future::try_join_all(sources.iter().map(|source| source.latest_offsets())).await
 }
 
 async fn resumed(entry: &OffsetEntry, sources: &[Arc<dyn Source>]) -> Result<Cut> {
@@ -122,7 +136,8 @@ async fn resumed(entry: &OffsetEntry, sources: &[Arc<dyn Source>]) -> Result<Cut
     Ok(cut)
 }
 
-fn decoded(entry: &OffsetEntry, sources: &[Arc<dyn Source>]) -> Result<Cut> {
+/// Where each source stands by `entry`.
+pub(super) fn decoded(entry: &OffsetEntry, sources: &[Arc<dyn Source>]) -> Result<Cut> {
     if entry.offsets.len() != sources.len() {
         return Err(Error::new(
             ErrorKind::Checkpoint,
@@ -140,10 +155,30 @@ fn decoded(entry: &OffsetEntry, sources: &[Arc<dyn Source>]) -> Result<Cut> {
     sources.iter().zip(&entry.offsets).map(decode).collect()
 }
 
+/// Tells sources with a start of their own when the query began; a new query begins now.
+async fn recall_starts(spec: &QuerySpec, sources: &[Arc<dyn Source>], is_new: bool) -> Result<()> {
+    for (number, source) in sources.iter().enumerate() {
+        let Some(now) = source.own_start() else { continue };
+        let mut held = spec.checkpoint.initial(number).await?;
+        if held.is_none() && is_new {
+            let start = Bytes::from(encode_own_start(&now));
+            held = Some(spec.checkpoint.put_initial(number, start).await?);
+        }
+        if let Some(held) = held {
+            source.recall_start(&decode_initial(&held, &format!("sources/{number}/0"))?)?;
+        }
+    }
+    Ok(())
+}
+
 /// The offsets that the first run found, kept so that a restart before the first commit starts at the same place.
 async fn initial_offsets(spec: &QuerySpec, sources: &[Arc<dyn Source>]) -> Result<Cut> {
     let mut cut = Vec::with_capacity(sources.len());
     for (number, source) in sources.iter().enumerate() {
+        if source.own_start().is_some() {
+            cut.push(source.initial_offsets().await?);
+            continue;
+        }
         let held = match spec.checkpoint.initial(number).await? {
             Some(held) => held,
             None => {

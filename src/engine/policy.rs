@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::query::Trigger;
+use crate::sink::Delivery;
 
 /// One durable or visible step in the life of an epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,22 +61,25 @@ pub(crate) struct Policy {
     pub(crate) max_uncommitted: Duration,
 }
 
-/// The policy of a trigger.
-pub(crate) fn policy(trigger: Trigger) -> Policy {
+/// The policy of a trigger and a delivery.
+pub(crate) fn policy(trigger: Trigger, delivery: Delivery) -> Policy {
     let continuous = matches!(trigger, Trigger::Continuous(_));
+    let exactly_once = delivery == Delivery::ExactlyOnce;
     Policy {
         bounds: if continuous { Bounds::AtTick } else { Bounds::Planned },
-        order: if continuous {
-            [Step::Run, Step::CommitSink, Step::LogOffsets, Step::LogCommit]
-        } else {
-            [Step::LogOffsets, Step::Run, Step::CommitSink, Step::LogCommit]
+        order: match (continuous, exactly_once) {
+            (false, _) => [Step::LogOffsets, Step::Run, Step::CommitSink, Step::LogCommit],
+            (true, false) => [Step::Run, Step::CommitSink, Step::LogOffsets, Step::LogCommit],
+            // What the sink may have committed must have an end that is known.
+            (true, true) => [Step::Run, Step::LogOffsets, Step::CommitSink, Step::LogCommit],
         },
         until: match trigger {
             Trigger::Continuous(_) | Trigger::ProcessingTime(_) => Until::Stopped,
             Trigger::AvailableNow => Until::CaughtUp,
             Trigger::Once => Until::OneEpoch,
         },
-        max_in_flight: if continuous { 4 } else { 1 },
+        // One epoch is being committed and one is written: a sink needs two transactions, never three.
+        max_in_flight: if continuous && !exactly_once { 4 } else { 1 },
         max_uncommitted: MAX_UNCOMMITTED,
     }
 }

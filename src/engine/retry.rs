@@ -10,7 +10,7 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// Without end. Chance adds up to as much again to each pause, so that the queries that have lost a store do not all
 /// come back to it at the same moment.
-const PAUSES: ExponentialBuilder = ExponentialBuilder::new()
+pub(super) const PAUSES: ExponentialBuilder = ExponentialBuilder::new()
     .with_min_delay(Duration::from_millis(100))
     .with_max_delay(Duration::from_secs(5))
     .with_jitter()

@@ -23,6 +23,7 @@ use crate::checkpoint::{Checkpoint, CheckpointStore, CommitEntry, OffsetEntry, R
 use crate::epoch::{EpochId, Offset};
 use crate::error::Result;
 use crate::query::Trigger;
+use crate::sink::Delivery;
 use crate::testing::{Failure, Fault, FaultyStore, Operation};
 
 /// Commits that are kept: few, so that short schedules purge.
@@ -302,7 +303,7 @@ impl<C: Choose> Process<C> {
         let files = CheckpointStore::from_object_store(Arc::new(store), "q".into());
         let checkpoint = Checkpoint::from_store(files);
 
-        let policy = policy(trigger);
+        let policy = policy(trigger, Delivery::AtLeastOnce);
         let restart = match policy.bounds {
             Bounds::AtTick => Restart::Continuous,
             Bounds::Planned => Restart::MicroBatch,
@@ -400,7 +401,7 @@ impl<C: Choose> Process<C> {
                         self.bounds = Bounds::Planned;
                     }
                 }
-                Effect::CommitSink(epoch) => self.work.push(Work::CommitSink(epoch)),
+                Effect::CommitSink { epoch, .. } => self.work.push(Work::CommitSink(epoch)),
                 Effect::LogOffsets { epoch, ends } => self.work.push(Work::LogOffsets { epoch, ends }),
                 Effect::LogCommit(epoch) => self.work.push(Work::LogCommit(epoch)),
                 Effect::Committed { epoch, .. } => {

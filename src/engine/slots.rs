@@ -1,6 +1,5 @@
 //! What the driver knows of its pipelines, and how their offsets and the sources' cuts translate.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
@@ -85,6 +84,11 @@ impl Slots {
         self.cut(&self.committed_ends())
     }
 
+    /// Where each pipeline reads now, by source.
+    pub(super) fn positions(&self) -> Cut {
+        self.cut(&self.slots.iter().map(|slot| slot.flow.position()).collect::<Vec<_>>())
+    }
+
     /// Offsets by pipeline as a cut.
     pub(super) fn cut(&self, ends: &[Offset]) -> Cut {
         let mut cut = vec![SourceOffsets::new(); self.sources];
@@ -108,17 +112,5 @@ impl Slots {
             let wanted = target.get(slot.source).and_then(|offsets| offsets.get(&slot.partition));
             wanted.is_none_or(|wanted| slot.committed >= *wanted)
         })
-    }
-
-    /// Whether the sources have partitions that are not read, or the other way round.
-    pub(super) fn differ_from(&self, latest: &Cut) -> bool {
-        let read: BTreeSet<(usize, &Partition)> =
-            self.slots.iter().map(|slot| (slot.source, &slot.partition)).collect();
-        let there: BTreeSet<(usize, &Partition)> = latest
-            .iter()
-            .enumerate()
-            .flat_map(|(source, offsets)| offsets.keys().map(move |partition| (source, partition)))
-            .collect();
-        read != there
     }
 }

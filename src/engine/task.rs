@@ -1,6 +1,7 @@
 //! The task of one pipeline: reads, transforms and writes without pause, and ends epochs when told to.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use arrow::array::RecordBatch;
@@ -12,6 +13,7 @@ use crate::epoch::{EpochId, Offset};
 use crate::error::{Error, Result};
 use crate::plan::pipeline::Pipeline;
 use crate::sink::{CommitMessage, SinkWriter};
+use crate::telemetry::{EpochAcks, PipelineClock, TaskLatencies};
 
 /// What the driver tells a pipeline.
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +36,11 @@ pub(super) struct Sealed {
     pub(super) end: Offset,
     pub(super) rows_in: u64,
     pub(super) rows_out: u64,
+    /// Batches that the sink was given.
+    pub(super) batches: u64,
+    pub(super) latencies: TaskLatencies,
+    /// Complete once `taken` has resolved.
+    pub(super) acks: Arc<EpochAcks>,
     /// Resolves when the sink has taken all rows of the epoch.
     pub(super) taken: BoxFuture<'static, Result<CommitMessage>>,
 }
@@ -50,6 +57,8 @@ pub(super) struct PipelineTask {
     finishing: Option<EpochId>,
     rows_in_before: u64,
     rows_out: u64,
+    batches: u64,
+    clock: PipelineClock,
 }
 
 /// What the stream has to say.
@@ -67,8 +76,9 @@ impl PipelineTask {
         commands: mpsc::Receiver<Command>,
         sealed: mpsc::Sender<Sealed>,
         is_open: bool,
+        clock: PipelineClock,
     ) -> Self {
-        let (rows_in_before, rows_out) = (0, 0);
+        let (rows_in_before, rows_out, batches) = (0, 0, 0);
         let (is_paused, finishing) = (false, None);
         Self {
             slot,
@@ -81,6 +91,8 @@ impl PipelineTask {
             finishing,
             rows_in_before,
             rows_out,
+            batches,
+            clock,
         }
     }
 
@@ -96,9 +108,8 @@ impl PipelineTask {
                 },
                 step = std::future::poll_fn(|cx| poll_step(&mut self.pipeline, self.finishing.is_some(), cx)) => match step? {
                     Step::Batch(batch) => {
-                        self.rows_out += batch.num_rows() as u64;
                         if batch.num_rows() > 0 {
-                            self.writer.write(&batch).await?;
+                            self.write(&batch).await?;
                         }
                     }
                     Step::Drained => self.seal().await?,
@@ -107,6 +118,17 @@ impl PipelineTask {
             // A pipeline that always has something to read must let others on its thread run.
             tokio::task::coop::consume_budget().await;
         }
+    }
+
+    async fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+        let rows = batch.num_rows() as u64;
+        self.rows_out += rows;
+        self.batches += 1;
+        // Operators pass on what they have before they ask for more, so this came of the batch handed over last.
+        let hand_over = self.pipeline.flow.hand_over();
+        self.writer.write_timed(batch, self.clock.acks(hand_over)).await?;
+        self.clock.written(hand_over, rows);
+        Ok(())
     }
 
     fn on_command(&mut self, command: Command) {
@@ -134,12 +156,16 @@ impl PipelineTask {
             return Ok(());
         };
         let rows_in = self.pipeline.flow.rows();
+        let (latencies, acks) = self.clock.seal();
         let sealed = Sealed {
             slot: self.slot,
             epoch,
             end: self.pipeline.flow.position(),
             rows_in: rows_in - self.rows_in_before,
             rows_out: std::mem::take(&mut self.rows_out),
+            batches: std::mem::take(&mut self.batches),
+            latencies,
+            acks,
             taken: self.writer.seal(epoch),
         };
         self.rows_in_before = rows_in;

@@ -15,6 +15,7 @@ use crate::checkpoint::{
 };
 use crate::epoch::EpochId;
 use crate::query::Trigger;
+use crate::sink::Delivery;
 
 const EPOCHS: u64 = 1_000_000;
 /// Of so many epochs also the entries are written: each costs a hundred times what the coordinator does.
@@ -39,7 +40,7 @@ fn a_million_epochs_in_a_process_of_their_own() {
     let files = CheckpointStore::from_object_store(Arc::clone(&store) as _, "q".into());
     let checkpoint = Checkpoint::from_store(files);
     let trigger = Trigger::Continuous(Duration::from_secs(1));
-    let mut coordinator = Coordinator::new(policy(trigger), vec![0], EpochId::FIRST);
+    let mut coordinator = Coordinator::new(policy(trigger, Delivery::AtLeastOnce), vec![0], EpochId::FIRST);
     let mut logged = EpochId::FIRST;
     let mut early = 0;
     for number in 0..EPOCHS {

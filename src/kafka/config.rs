@@ -4,10 +4,12 @@ use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
 
+use super::java;
 use crate::error::{Error, Result};
 use crate::options::{Options, invalid};
 
-const PREFIX: &str = "kafka.";
+/// Of the names of client settings among the options.
+pub(super) const PREFIX: &str = "kafka.";
 
 /// Options of the source and the sink; one table may be both, so each takes the other's.
 const TABLE_OPTIONS: &[&str] = &[
@@ -23,11 +25,18 @@ const TABLE_OPTIONS: &[&str] = &[
     "endingTimestamp",
     "failOnDataLoss",
     "maxOffsetsPerTrigger",
+    "minOffsetsPerTrigger",
+    "maxTriggerDelay",
+    "minPartitions",
+    "maxRecordsPerPartition",
+    "kafkaConsumer.pollTimeoutMs",
     "includeHeaders",
     "groupIdPrefix",
     "fetchOffset.numRetries",
     "fetchOffset.retryIntervalMs",
     "topic",
+    "delivery",
+    "provenance",
 ];
 
 /// Refuses an option that neither the Kafka source nor the sink knows.
@@ -77,33 +86,6 @@ const COMMON_DEFAULTS: &[(&str, &str)] = &[
 const CONSUMER_FIXED: &[(&str, &str)] =
     &[("enable.auto.commit", "false"), ("enable.auto.offset.store", "false"), ("auto.offset.reset", "error")];
 
-/// Java client settings with another name in librdkafka.
-const TRANSLATED: &[(&str, &str)] = &[
-    ("fetch.max.wait.ms", "fetch.wait.max.ms"),
-    ("max.partition.fetch.bytes", "fetch.message.max.bytes"),
-    ("receive.buffer.bytes", "socket.receive.buffer.bytes"),
-    ("send.buffer.bytes", "socket.send.buffer.bytes"),
-    ("max.request.size", "message.max.bytes"),
-    ("ssl.truststore.certificates", "ssl.ca.pem"),
-    ("ssl.keystore.certificate.chain", "ssl.certificate.pem"),
-    ("ssl.keystore.key", "ssl.key.pem"),
-    ("client.dns.lookup", "client.dns.lookup"),
-];
-
-/// Java client settings that librdkafka expresses otherwise, and how.
-const UNTRANSLATABLE: &[(&str, &str)] = &[
-    ("sasl.jaas.config", "set kafka.sasl.username and kafka.sasl.password"),
-    ("ssl.truststore.location", "set kafka.ssl.ca.location to a PEM file"),
-    ("ssl.truststore.password", "a PEM file in kafka.ssl.ca.location needs no password"),
-    ("ssl.truststore.type", "set kafka.ssl.ca.location to a PEM file"),
-    ("max.poll.records", "batches take what has arrived; there is nothing to set"),
-    ("buffer.memory", "set kafka.queue.buffering.max.kbytes"),
-    (
-        "max.block.ms",
-        "a full queue holds the source back; set kafka.message.timeout.ms to bound the wait for an ack",
-    ),
-];
-
 /// Settings that Spark forbids, since the engine decides them.
 fn forbidden(role: Role, name: &str) -> Option<&'static str> {
     match (role, name) {
@@ -120,7 +102,9 @@ fn forbidden(role: Role, name: &str) -> Option<&'static str> {
             Some("progress is kept in the checkpoint")
         }
         (_, "interceptor.classes") => Some("there are no Java classes to load"),
-        (Role::Producer, "transactional.id") => Some("rows are written outside of transactions"),
+        (Role::Producer, "transactional.id") => {
+            Some("with delivery = exactly-once it is derived from the query's id")
+        }
         _ => None,
     }
 }
@@ -136,17 +120,13 @@ pub(crate) fn client_config(options: &Options, role: Role) -> Result<ClientConfi
     for (name, value) in COMMON_DEFAULTS.iter().chain(defaults) {
         config.set(*name, *value);
     }
-    for (name, value) in options.with_prefix(PREFIX) {
+    for (name, _) in options.with_prefix(PREFIX) {
         if let Some(reason) = forbidden(role, name) {
             return Err(Error::usage(format!("option 'kafka.{name}' is not supported: {reason}")));
         }
-        if let Some((_, remedy)) = UNTRANSLATABLE.iter().find(|(java, _)| *java == name) {
-            return Err(Error::usage(format!(
-                "option 'kafka.{name}' is a setting of the Java client: {remedy}"
-            )));
-        }
-        let name = TRANSLATED.iter().find(|(java, _)| *java == name).map_or(name, |(_, ours)| ours);
-        relax_idempotence(&mut config, options, name, value);
+    }
+    for (name, value) in java::translated(options, role)? {
+        relax_idempotence(&mut config, options, &name, &value);
         config.set(name, value);
     }
     if role == Role::Consumer {
@@ -158,13 +138,6 @@ pub(crate) fn client_config(options: &Options, role: Role) -> Result<ClientConfi
         return Err(Error::usage(
             "option 'kafka.bootstrap.servers' is missing; give the brokers as host:port, separated by commas",
         ));
-    }
-    if config
-        .get("security.protocol")
-        .is_some_and(|protocol| protocol.chars().any(|c| c.is_ascii_uppercase()))
-    {
-        let lower = config.get("security.protocol").unwrap_or_default().to_ascii_lowercase();
-        config.set("security.protocol", lower);
     }
     config.create_native_config().map_err(|error| refused_by_librdkafka(&error))?;
     Ok(config)
@@ -201,8 +174,10 @@ fn refused_by_librdkafka(error: &KafkaError) -> Error {
     match error {
         KafkaError::ClientConfig(_, reason, name, value) => {
             if reason.contains("No such configuration property") {
+                let meant = java::similar(name)
+                    .map_or_else(String::new, |name| format!(" (did you mean 'kafka.{name}'?)"));
                 Error::usage(format!(
-                    "option 'kafka.{name}' is not a setting of librdkafka; see its CONFIGURATION.md for the names"
+                    "option 'kafka.{name}' is not a setting of librdkafka{meant}; see its CONFIGURATION.md for the names"
                 ))
             } else {
                 invalid(&format!("kafka.{name}"), value, &format!("what librdkafka accepts ({reason})"))
@@ -245,9 +220,10 @@ mod tests {
             (Role::Consumer, "kafka.key.deserializer", "x", "binary"),
             (Role::Producer, "kafka.value.serializer", "x", "SQL"),
             (Role::Producer, "kafka.sasl.jaas.config", "user=me password=hunter2", "kafka.sasl.username"),
+            (Role::Consumer, "kafka.fetch.max.wait", "1", "'kafka.fetch.max.wait.ms'"),
             (Role::Consumer, "kafka.no.such.thing", "1", "CONFIGURATION.md"),
             (Role::Producer, "kafka.linger.ms", "soon", "kafka.linger.ms"),
-            (Role::Producer, "kafka.transactional.id", "me", "outside of transactions"),
+            (Role::Producer, "kafka.transactional.id", "me", "the query's id"),
         ] {
             let error = client_config(&options(&[(name, value)]), role).unwrap_err().to_string();
             assert!(error.contains(name) && error.contains(hint) && !error.contains("hunter2"), "{error}");

@@ -6,9 +6,10 @@
 
 use std::ffi::{CStr, CString, c_void};
 use std::ptr;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::task::Context;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::task::AtomicWaker;
 use rdkafka::bindings as ffi;
@@ -79,6 +80,44 @@ impl PartitionedConsumer {
         self.inner.assign(&list).map_err(|e| kafka_error("cannot assign partitions", e))?;
         Ok(queues)
     }
+
+    /// What is known of the ends of these partitions while they are read.
+    pub(crate) fn watermarks(&self, partitions: impl IntoIterator<Item = Partition>) -> Watermarks {
+        let named = |partition: Partition| Some((CString::new(&*partition.topic).ok()?, partition));
+        let partitions = partitions.into_iter().filter_map(named).collect();
+        Watermarks { consumer: Arc::downgrade(&self.inner), partitions }
+    }
+}
+
+/// The ends of partitions as of the last fetch of each: librdkafka keeps them, nobody is asked.
+///
+/// These are the ends of the logs, also for readers of committed records only.
+pub(crate) struct Watermarks {
+    consumer: Weak<LoggingConsumer>,
+    partitions: Vec<(CString, Partition)>,
+}
+
+impl Watermarks {
+    /// `None` until each partition was fetched once, and when nobody reads them any more.
+    pub(crate) fn ends(&self) -> Option<SourceOffsets> {
+        let consumer = self.consumer.upgrade()?;
+        let end = |(topic, partition): &(CString, Partition)| {
+            let (mut low, mut high) = (-1, -1);
+            // SAFETY: the client is live, `topic` ends with NUL, and the two out-parameters are valid for a write.
+            let answer = unsafe {
+                ffi::rd_kafka_get_watermark_offsets(
+                    consumer.client().native_ptr(),
+                    topic.as_ptr(),
+                    partition.number,
+                    &raw mut low,
+                    &raw mut high,
+                )
+            };
+            let is_known = RDKafkaErrorCode::from(answer) == RDKafkaErrorCode::NoError && high >= 0;
+            is_known.then(|| (partition.clone(), high))
+        };
+        self.partitions.iter().map(end).collect()
+    }
 }
 
 /// Logs and errors come out of the main queue, so somebody must poll it. The thread also takes the last reference:
@@ -97,10 +136,34 @@ pub(super) fn serve_events(consumer: Arc<LoggingConsumer>, in_use: InUse) -> Res
     })
 }
 
+/// Wakes the reader of a queue, and remembers when it first had to.
+struct Arrivals {
+    waker: AtomicWaker,
+    base: Instant,
+    /// Nanoseconds from `base` to when the queue stopped being empty; 0 if that was told already.
+    nanos: AtomicU64,
+}
+
+impl Arrivals {
+    fn new() -> Arc<Self> {
+        Arc::new(Self { waker: AtomicWaker::new(), base: Instant::now(), nanos: AtomicU64::new(0) })
+    }
+
+    fn note_now(&self) {
+        let nanos = u64::try_from(self.base.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.nanos.store(nanos, Ordering::Relaxed);
+    }
+
+    fn take(&self) -> Option<Instant> {
+        let nanos = self.nanos.swap(0, Ordering::Relaxed);
+        (nanos > 0).then(|| self.base + Duration::from_nanos(nanos))
+    }
+}
+
 /// The fetched, not yet read messages of one partition.
 pub(crate) struct PartitionQueue {
     queue: *mut ffi::rd_kafka_queue_t,
-    waker: Arc<AtomicWaker>,
+    arrivals: Arc<Arrivals>,
     /// Outlives the queue.
     _consumer: Arc<LoggingConsumer>,
     _lease: Lease,
@@ -114,7 +177,7 @@ impl PartitionQueue {
         let consumer = Arc::clone(&owner.inner);
         let topic = CString::new(&*partition.topic)
             .map_err(|_| Error::usage(format!("topic '{}' has a NUL byte in its name", partition.topic)))?;
-        let waker = Arc::new(AtomicWaker::new());
+        let arrivals = Arrivals::new();
         // SAFETY: the client pointer is live while `consumer` is; librdkafka copies the topic.
         let queue = unsafe {
             ffi::rd_kafka_queue_get_partition(
@@ -126,26 +189,39 @@ impl PartitionQueue {
         if queue.is_null() {
             return Err(Error::internal(format!("librdkafka gave no queue for {partition}")));
         }
-        // SAFETY: the queue is live; the waker outlives the callback, which `drop` disables before it releases both.
+        // SAFETY: the queue is live; `arrivals` outlives the callback, which `drop` disables before it releases both.
         unsafe {
             ffi::rd_kafka_queue_forward(queue, ptr::null_mut());
-            ffi::rd_kafka_queue_cb_event_enable(queue, Some(wake), Arc::as_ptr(&waker).cast_mut().cast());
+            ffi::rd_kafka_queue_cb_event_enable(queue, Some(wake), Arc::as_ptr(&arrivals).cast_mut().cast());
         }
-        Ok(Self { queue, waker, _consumer: consumer, _lease: owner.lease.clone() })
+        Ok(Self { queue, arrivals, _consumer: consumer, _lease: owner.lease.clone() })
     }
 
-    /// Moves what has been fetched, up to `max` messages or a few megabytes, to the end of `batch`. Does not wait; if
+    /// Moves what has been fetched, up to `max` messages or a few megabytes, to the end of `batch`, and says since when it
+    /// could have been: since the queue was empty, or since the read before, if that left something. Does not wait; if
     /// nothing is there, the task of `cx` is woken when something is.
-    pub(crate) fn read(&self, cx: &mut Context<'_>, batch: &mut Messages, max: usize) {
-        self.drain(batch, max);
+    pub(crate) fn read(&self, cx: &mut Context<'_>, batch: &mut Messages, max: usize) -> Option<Instant> {
+        let mut arrived = self.arrivals.take();
+        let mut may_be_more = self.drain(batch, max);
         if batch.is_empty() {
-            self.waker.register(cx.waker());
+            self.arrivals.waker.register(cx.waker());
             // What came between the two would otherwise wait: the callback fires on the edge from empty only.
-            self.drain(batch, max);
+            may_be_more = self.drain(batch, max);
+            if batch.is_empty() {
+                return None;
+            }
+            arrived = None;
         }
+        // The messages may have come after the first look at their time.
+        let arrived = arrived.or_else(|| self.arrivals.take()).unwrap_or_else(Instant::now);
+        if may_be_more {
+            self.arrivals.note_now();
+        }
+        Some(arrived)
     }
 
-    fn drain(&self, batch: &mut Messages, max: usize) {
+    /// Whether it stopped at a bound, so that more may be there.
+    fn drain(&self, batch: &mut Messages, max: usize) -> bool {
         let mut bytes = 0;
         while batch.0.len() < max && bytes < MAX_BATCH_BYTES {
             let from = batch.0.len();
@@ -161,16 +237,17 @@ impl PartitionQueue {
             };
             bytes += batch.iter().skip(from).map(|m| m.value().map_or(0, <[u8]>::len)).sum::<usize>();
             if got < wanted {
-                break;
+                return false;
             }
         }
+        true
     }
 }
 
 impl Drop for PartitionQueue {
     fn drop(&mut self) {
         // SAFETY: the queue is live until here. Disabling takes the lock under which the callback runs, so it is over
-        // before the waker goes.
+        // before `arrivals` goes.
         unsafe {
             ffi::rd_kafka_queue_cb_event_enable(self.queue, None, ptr::null_mut());
             ffi::rd_kafka_queue_destroy(self.queue);
@@ -178,10 +255,12 @@ impl Drop for PartitionQueue {
     }
 }
 
-/// Runs on a broker thread of librdkafka with the queue locked: it may wake, nothing else.
-extern "C" fn wake(_client: *mut ffi::rd_kafka_t, waker: *mut c_void) {
-    // SAFETY: `waker` is the pointer given with the callback, and lives until the callback is disabled.
-    unsafe { &*waker.cast::<AtomicWaker>() }.wake();
+/// Runs on a broker thread of librdkafka with the queue locked: it may note the time and wake, nothing else.
+extern "C" fn wake(_client: *mut ffi::rd_kafka_t, arrivals: *mut c_void) {
+    // SAFETY: `arrivals` is the pointer given with the callback, and lives until the callback is disabled.
+    let arrivals = unsafe { &*arrivals.cast::<Arrivals>() };
+    arrivals.note_now();
+    arrivals.waker.wake();
 }
 
 /// Messages in librdkafka's own memory, given back when dropped.

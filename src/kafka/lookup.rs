@@ -6,14 +6,15 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rdkafka::consumer::Consumer;
+use rdkafka::consumer::{Consumer, ConsumerGroupMetadata};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::metadata::{Metadata, MetadataPartition};
 use rdkafka::{ClientConfig, Offset as KafkaOffset, TopicPartitionList};
 use regex::Regex;
 
 use super::config::refused_client;
 use super::consumer::{LoggingConsumer, LoggingContext, serve_events};
-use super::{Lease, kafka_error, lease};
+use super::{InUse, Lease, kafka_error, lease};
 use crate::epoch::{Partition, SourceOffsets};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -34,6 +35,14 @@ pub(crate) enum Point {
     Timestamp(i64),
 }
 
+/// What there is of a subscription.
+#[derive(Debug)]
+pub(crate) struct Partitions {
+    pub(crate) there: BTreeSet<Partition>,
+    /// By its topic, what was asked for by name and does not exist.
+    pub(crate) missing: Vec<(Arc<str>, Error)>,
+}
+
 /// How long and how often to ask.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Patience {
@@ -48,6 +57,7 @@ pub(crate) struct LookUp {
     consumer: Arc<LoggingConsumer>,
     brokers: String,
     patience: Patience,
+    in_use: InUse,
     _lease: Lease,
 }
 
@@ -59,37 +69,31 @@ impl LookUp {
             .map_err(|e| refused_client(config, &e))?;
         let brokers = config.get("bootstrap.servers").unwrap_or_default().to_owned();
         let consumer = Arc::new(consumer);
-        serve_events(Arc::clone(&consumer), in_use)?;
-        Ok(Self { consumer, brokers, patience, _lease: lease })
+        serve_events(Arc::clone(&consumer), in_use.clone())?;
+        Ok(Self { consumer, brokers, patience, in_use, _lease: lease })
     }
 
     /// The partitions of `subscription` as they are now.
     ///
     /// # Errors
-    /// A named topic or partition does not exist, or no broker answers.
-    pub(crate) async fn partitions(&self, subscription: Subscription) -> Result<BTreeSet<Partition>> {
+    /// No broker answers.
+    pub(crate) async fn partitions(&self, subscription: Subscription) -> Result<Partitions> {
         self.ask(move |this| match &subscription {
-            Subscription::Topics(topics) => {
-                let mut found = BTreeSet::new();
-                for topic in topics {
-                    found.extend(this.partitions_of(topic)?);
-                }
-                Ok(found)
+            Subscription::Topics(topics) => this.named(topics.iter().map(String::as_str)),
+            Subscription::Pattern(pattern) => {
+                Ok(Partitions { there: this.matching(pattern)?, missing: Vec::new() })
             }
-            Subscription::Pattern(pattern) => this.matching(pattern),
             Subscription::Partitions(wanted) => {
-                let topics: BTreeSet<_> = wanted.iter().map(|partition| &partition.topic).collect();
-                let mut found = BTreeSet::new();
-                for topic in topics {
-                    found.extend(this.partitions_of(topic)?);
-                }
-                match wanted.difference(&found).next() {
-                    Some(missing) => Err(Error::new(
-                        ErrorKind::Environment,
-                        format!("partition {missing} of option 'assign' does not exist"),
-                    )),
-                    None => Ok(wanted.clone()),
-                }
+                let topics: BTreeSet<&str> = wanted.iter().map(|partition| &*partition.topic).collect();
+                let mut found = this.named(topics.into_iter())?;
+                let known = |partition: &&Partition| {
+                    !found.there.contains(partition)
+                        && found.missing.iter().all(|(topic, _)| *topic != partition.topic)
+                };
+                let missing: Vec<_> = wanted.iter().filter(known).map(no_partition).collect();
+                found.missing.extend(missing);
+                found.there.retain(|partition| wanted.contains(partition));
+                Ok(found)
             }
         })
         .await
@@ -119,17 +123,15 @@ impl LookUp {
                     .map_err(|e| kafka_error("cannot ask for offsets", e))?;
             }
             let answer = this
-                .consumer
-                .offsets_for_times(list, this.patience.request)
-                .map_err(|e| this.unanswered("offsets", e))?;
+                .in_use
+                .ask(this.patience.request, |wait| this.consumer.offsets_for_times(list.clone(), wait))
+                .map_err(|e| this.no_offset("offsets", e))?;
             let mut offsets = Vec::with_capacity(points.len());
             for (partition, _) in &points {
                 let element = answer.find_partition(&partition.topic, partition.number).ok_or_else(|| {
                     Error::new(ErrorKind::Transient, format!("no broker told the offset of {partition}"))
                 })?;
-                element
-                    .error()
-                    .map_err(|e| kafka_error(&format!("cannot look up the offset of {partition}"), e))?;
+                element.error().map_err(|e| this.no_offset(&format!("the offset of {partition}"), e))?;
                 offsets.push((partition.clone(), element.offset().to_raw().filter(|offset| *offset >= 0)));
             }
             Ok(offsets)
@@ -159,6 +161,57 @@ impl LookUp {
             .collect()
     }
 
+    /// The id of the cluster, which all its brokers know.
+    ///
+    /// # Errors
+    /// No broker answers.
+    pub(crate) async fn cluster(&self) -> Result<String> {
+        self.ask(|this| {
+            let id = this.consumer.client().fetch_cluster_id(this.patience.request);
+            id.ok_or_else(|| {
+                let brokers = &this.brokers;
+                Error::new(ErrorKind::Transient, format!("no broker at {brokers} told the id of its cluster"))
+            })
+        })
+        .await
+    }
+
+    /// What stands beside the offsets that the client's group has committed in `partitions`, in transactions that are
+    /// complete. Partitions without such an offset are left out.
+    ///
+    /// # Errors
+    /// No broker answers, or the group or a topic may not be read.
+    pub(crate) async fn committed_metadata(&self, partitions: Vec<Partition>) -> Result<Vec<String>> {
+        if partitions.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.ask(move |this| {
+            let mut list = TopicPartitionList::with_capacity(partitions.len());
+            for partition in &partitions {
+                list.add_partition(&partition.topic, partition.number);
+            }
+            let doing = "cannot ask for the group's offsets";
+            let answer = this
+                .consumer
+                .committed_offsets(list, this.patience.request)
+                .map_err(|e| kafka_error(doing, e))?;
+            let mut found = Vec::new();
+            for element in answer.elements() {
+                element.error().map_err(|e| kafka_error(doing, e))?;
+                if matches!(element.offset(), KafkaOffset::Offset(_)) {
+                    found.push(element.metadata().to_owned());
+                }
+            }
+            Ok(found)
+        })
+        .await
+    }
+
+    /// The client's group as a transaction names it. Nobody joins it, so it has no members to be told apart.
+    pub(crate) fn group(&self) -> Result<ConsumerGroupMetadata> {
+        self.consumer.group_metadata().ok_or_else(|| Error::internal("a consumer without a group"))
+    }
+
     async fn ask<T: Send + 'static>(
         &self,
         question: impl Fn(&LookUp) -> Result<T> + Send + Sync + 'static,
@@ -182,24 +235,36 @@ impl LookUp {
         }
     }
 
-    fn partitions_of(&self, topic: &str) -> Result<Vec<Partition>> {
-        let metadata = self
-            .consumer
-            .fetch_metadata(Some(topic), self.patience.request)
-            .map_err(|e| self.unanswered(&format!("topic '{topic}'"), e))?;
+    fn metadata(&self, topic: Option<&str>, what: &str) -> Result<Metadata> {
+        let asked = self.in_use.ask(self.patience.request, |wait| self.consumer.fetch_metadata(topic, wait));
+        asked.map_err(|e| self.unanswered(what, e))
+    }
+
+    fn named<'a>(&self, topics: impl Iterator<Item = &'a str>) -> Result<Partitions> {
+        let mut found = Partitions { there: BTreeSet::new(), missing: Vec::new() };
+        for topic in topics {
+            match self.partitions_of(topic)? {
+                Some(partitions) => found.there.extend(partitions),
+                None => found.missing.push((topic.into(), self.no_topic(topic))),
+            }
+        }
+        Ok(found)
+    }
+
+    /// `None` where there is no such topic.
+    fn partitions_of(&self, topic: &str) -> Result<Option<Vec<Partition>>> {
+        let metadata = self.metadata(Some(topic), &format!("topic '{topic}'"))?;
         let found = metadata.topics().iter().find(|candidate| candidate.name() == topic);
         let Some(found) = found else {
-            return Err(self.no_topic(topic));
+            return Ok(None);
         };
         match found.error().map(RDKafkaErrorCode::from) {
             // Just created: the broker knows the name before the partitions.
             None if found.partitions().is_empty() => {
                 Err(Error::new(ErrorKind::Transient, format!("topic '{topic}' has no partitions yet")))
             }
-            None => Ok(numbered(topic, found.partitions())),
-            Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {
-                Err(self.no_topic(topic))
-            }
+            None => Ok(Some(numbered(topic, found.partitions()))),
+            Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => Ok(None),
             Some(code) => {
                 Err(kafka_error(&format!("cannot look up topic '{topic}'"), KafkaError::MetadataFetch(code)))
             }
@@ -207,10 +272,7 @@ impl LookUp {
     }
 
     fn matching(&self, pattern: &Regex) -> Result<BTreeSet<Partition>> {
-        let metadata = self
-            .consumer
-            .fetch_metadata(None, self.patience.request)
-            .map_err(|e| self.unanswered("the list of topics", e))?;
+        let metadata = self.metadata(None, "the list of topics")?;
         let is_wanted = |name: &str| pattern.find(name).is_some_and(|found| found.len() == name.len());
         let mut partitions = BTreeSet::new();
         for topic in metadata.topics().iter().filter(|topic| is_wanted(topic.name())) {
@@ -237,18 +299,35 @@ impl LookUp {
         )
     }
 
+    /// A partition that is unknown was there a moment before: whoever asks again learns what there is now.
+    fn no_offset(&self, what: &str, error: KafkaError) -> Error {
+        match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownPartition) => {
+                Error::new(
+                    ErrorKind::Transient,
+                    format!("a partition went while its broker was asked for {what}"),
+                )
+                .with_source(error)
+            }
+            _ => self.unanswered(what, error),
+        }
+    }
+
     fn unanswered(&self, what: &str, error: KafkaError) -> Error {
         let brokers = &self.brokers;
-        kafka_error(
-            &format!(
-                "no broker at {brokers} told {what}; check option 'kafka.bootstrap.servers', the network, and kafka.security.protocol, kafka.ssl.* and kafka.sasl.* if the broker asks for them"
-            ),
-            error,
-        )
+        let doing = format!(
+            "no broker at {brokers} told {what}; check option 'kafka.bootstrap.servers' and the network"
+        );
+        self.in_use.unanswered(&doing, error)
     }
 }
 
-fn numbered(topic: &str, partitions: &[rdkafka::metadata::MetadataPartition]) -> Vec<Partition> {
+fn no_partition(partition: &Partition) -> (Arc<str>, Error) {
+    let message = format!("partition {partition} of option 'assign' does not exist");
+    (Arc::clone(&partition.topic), Error::new(ErrorKind::Environment, message))
+}
+
+fn numbered(topic: &str, partitions: &[MetadataPartition]) -> Vec<Partition> {
     let topic: Arc<str> = topic.into();
     partitions.iter().map(|partition| Partition::new(Arc::clone(&topic), partition.id())).collect()
 }

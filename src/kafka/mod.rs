@@ -3,15 +3,17 @@
 
 pub(crate) mod config;
 pub(crate) mod consumer;
+mod java;
 pub(crate) mod lookup;
 pub(crate) mod mock;
 pub(crate) mod producer;
+pub(crate) mod transactions;
 
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 
 use crate::error::{Error, ErrorKind};
 
@@ -35,7 +37,7 @@ pub(crate) fn kind_of(code: RDKafkaErrorCode) -> ErrorKind {
         Code::AutoOffsetReset | Code::OffsetOutOfRange => ErrorKind::DataLoss,
         Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch => ErrorKind::Fenced,
         Code::MessageSizeTooLarge | Code::InvalidMessage | Code::InvalidRecord => ErrorKind::Data,
-        Code::InvalidArgument => ErrorKind::Usage,
+        Code::InvalidArgument | Code::InvalidTransactionTimeout => ErrorKind::Usage,
         Code::Fatal | Code::OutOfOrderSequenceNumber | Code::UnknownProducerId => ErrorKind::Internal,
         _ => ErrorKind::Transient,
     }
@@ -43,7 +45,11 @@ pub(crate) fn kind_of(code: RDKafkaErrorCode) -> ErrorKind {
 
 /// An error of librdkafka with what was being done when it came.
 pub(crate) fn kafka_error(doing: &str, error: KafkaError) -> Error {
-    let kind = error.rdkafka_error_code().map_or(ErrorKind::Internal, kind_of);
+    let kind = match &error {
+        // Such as a file of certificates that is not there.
+        KafkaError::ClientCreation(_) => ErrorKind::Environment,
+        other => other.rdkafka_error_code().map_or(ErrorKind::Internal, kind_of),
+    };
     Error::new(kind, format!("{doing}: {error}")).with_source(error)
 }
 
@@ -57,6 +63,7 @@ pub(crate) struct Lease(#[expect(dead_code, reason = "only counted")] Arc<()>);
 pub(crate) struct InUse {
     held: Weak<()>,
     warned: Arc<parking_lot::Mutex<Option<Instant>>>,
+    refusal: Arc<parking_lot::Mutex<Option<String>>>,
 }
 
 /// librdkafka reports brokers that are down at every attempt to reach them, dozens of times a second.
@@ -64,7 +71,7 @@ const WARNING_INTERVAL: Duration = Duration::from_secs(30);
 
 pub(crate) fn lease() -> (Lease, InUse) {
     let held = Arc::new(());
-    let in_use = InUse { held: Arc::downgrade(&held), warned: Arc::default() };
+    let in_use = InUse { held: Arc::downgrade(&held), warned: Arc::default(), refusal: Arc::default() };
     (Lease(held), in_use)
 }
 
@@ -85,8 +92,51 @@ impl InUse {
         }
     }
 
+    /// Asks a broker with `ask`, which takes how long to wait: `patience` in all, but no longer than until the brokers
+    /// have refused the client's login or certificate. librdkafka itself would go on trying.
+    fn ask<T>(&self, patience: Duration, mut ask: impl FnMut(Duration) -> KafkaResult<T>) -> KafkaResult<T> {
+        let began = Instant::now();
+        let mut wait = Duration::from_secs(1);
+        loop {
+            let left = patience.saturating_sub(began.elapsed());
+            match ask(wait.min(left)) {
+                Ok(answer) => {
+                    *self.refusal.lock() = None;
+                    return Ok(answer);
+                }
+                Err(error) if left <= wait || self.is_refused() => return Err(error),
+                Err(error) if error.rdkafka_error_code().map(kind_of) != Some(ErrorKind::Transient) => {
+                    return Err(error);
+                }
+                // A broker that takes long to answer gets longer each time.
+                Err(_) => wait *= 2,
+            }
+        }
+    }
+
+    fn is_refused(&self) -> bool {
+        self.refusal.lock().is_some()
+    }
+
+    /// The error of a question that was not answered: that the brokers refuse the client, if they do.
+    fn unanswered(&self, doing: &str, error: KafkaError) -> Error {
+        match &*self.refusal.lock() {
+            Some(reason) => Error::new(
+                ErrorKind::Environment,
+                format!(
+                    "{doing}: the brokers refuse the login or the certificate; check the options kafka.security.protocol, kafka.sasl.* and kafka.ssl.*: {reason}"
+                ),
+            )
+            .with_source(error),
+            None => kafka_error(doing, error),
+        }
+    }
+
     /// Logs a global error of a client, which is news, not a failure: the client goes on trying.
     fn log(&self, error: &KafkaError, reason: &str) {
+        if let Some(RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SSL) = error.rdkafka_error_code() {
+            *self.refusal.lock() = Some(reason.to_owned());
+        }
         match error.rdkafka_error_code() {
             Some(RDKafkaErrorCode::Fatal) => tracing::error!(target: "epochflow::kafka", "{reason}"),
             Some(RDKafkaErrorCode::AllBrokersDown | RDKafkaErrorCode::Authentication)

@@ -13,20 +13,21 @@ use rdkafka::bindings as ffi;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext, PurgeConfig};
 use rdkafka::{ClientConfig, ClientContext, Message};
 use tokio::sync::Notify;
 
 use super::config::refused_client;
 use super::{InUse, Lease, kafka_error, kind_of, lease};
 use crate::error::{Error, ErrorKind, Result};
+use crate::telemetry::Unacked;
 
 /// librdkafka's RD_KAFKA_PARTITION_UA.
 const ANY_PARTITION: i32 = -1;
 
-/// Acknowledgements still to come for one epoch of one writer.
+/// Deliveries still to be acknowledged for one epoch of one writer.
 ///
-/// Counts from 1, so that it cannot reach zero before [`seal`](Acks::seal) says that no record follows.
+/// Counts from 1, so that it cannot reach zero before [`seal`](Acks::seal) says that none follows.
 #[derive(Debug)]
 pub(crate) struct Acks {
     outstanding: AtomicI64,
@@ -52,6 +53,8 @@ impl Acks {
         while self.outstanding.load(Ordering::Acquire) > 0 {
             self.complete.notified().await;
         }
+        // Each wakes the next who waits.
+        self.complete.notify_one();
         self.check()
     }
 
@@ -71,9 +74,32 @@ impl Acks {
     }
 }
 
+/// Records that are sent off together. Each has a reference, and so has whoever sends them: when the last one goes, all are
+/// acknowledged.
+#[derive(Debug)]
+pub(crate) struct InFlight {
+    acks: Arc<Acks>,
+    unacked: Option<Unacked>,
+}
+
+impl InFlight {
+    pub(crate) fn new(acks: &Arc<Acks>, unacked: Option<Unacked>) -> Arc<Self> {
+        acks.outstanding.fetch_add(1, Ordering::AcqRel);
+        Arc::new(Self { acks: Arc::clone(acks), unacked })
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        // Before the epoch can be complete: its latencies are read then.
+        self.unacked = None;
+        self.acks.settle();
+    }
+}
+
 /// Settles acknowledgements and tells waiting writers that the queue has room again.
 #[derive(Debug)]
-struct DeliveryContext {
+pub(super) struct DeliveryContext {
     room: Arc<Notify>,
     in_use: InUse,
 }
@@ -89,18 +115,18 @@ impl ClientContext for DeliveryContext {
 }
 
 impl ProducerContext for DeliveryContext {
-    type DeliveryOpaque = Arc<Acks>;
+    type DeliveryOpaque = Arc<InFlight>;
 
-    fn delivery(&self, result: &DeliveryResult<'_>, acks: Arc<Acks>) {
+    fn delivery(&self, result: &DeliveryResult<'_>, in_flight: Arc<InFlight>) {
         if let Err((error, message)) = result {
             let kind = error.rdkafka_error_code().map_or(ErrorKind::Internal, kind_of);
             let topic = message.topic();
-            acks.fail(
+            in_flight.acks.fail(
                 Error::new(kind, format!("Kafka did not take a record for topic '{topic}': {error}"))
                     .with_source(error.clone()),
             );
         }
-        acks.settle();
+        drop(in_flight);
         self.room.notify_waiters();
     }
 }
@@ -125,7 +151,7 @@ pub(crate) enum Queued {
 /// A producer that takes records from many writers.
 #[derive(Clone)]
 pub(crate) struct AckedProducer {
-    inner: Arc<BaseProducer<DeliveryContext>>,
+    pub(super) inner: Arc<BaseProducer<DeliveryContext>>,
     room: Arc<Notify>,
     _lease: Lease,
 }
@@ -142,6 +168,11 @@ impl AckedProducer {
         Ok(Self { inner, room, _lease: lease })
     }
 
+    /// Drops what is not acknowledged: nothing may come after what another producer is going to write.
+    pub(crate) fn discard(self) {
+        self.inner.purge(PurgeConfig::default().queue().inflight());
+    }
+
     /// A writer's handle on the topics that it meets.
     pub(crate) fn topics(&self) -> Topics {
         Topics { producer: self.clone(), handles: HashMap::new() }
@@ -152,11 +183,10 @@ impl AckedProducer {
     /// # Errors
     /// The topic does not exist or no broker answers.
     pub(crate) fn partition_count(&self, topic: &str, timeout: Duration) -> Result<usize> {
-        let metadata = self
-            .inner
-            .client()
-            .fetch_metadata(Some(topic), timeout)
-            .map_err(|e| kafka_error(&format!("cannot look up topic '{topic}' to write to"), e))?;
+        let in_use = &self.inner.context().in_use;
+        let metadata = in_use
+            .ask(timeout, |wait| self.inner.client().fetch_metadata(Some(topic), wait))
+            .map_err(|e| in_use.unanswered(&format!("cannot look up topic '{topic}' to write to"), e))?;
         let found = metadata.topics().iter().find(|candidate| candidate.name() == topic);
         match found.and_then(|found| found.error()) {
             None => Ok(found.map_or(0, |found| found.partitions().len())),
@@ -165,6 +195,11 @@ impl AckedProducer {
                 KafkaError::MetadataFetch(RDKafkaErrorCode::from(error)),
             )),
         }
+    }
+
+    /// Whether the brokers refuse the producer's login or certificate.
+    pub(crate) fn is_refused(&self) -> bool {
+        self.inner.context().in_use.is_refused()
     }
 
     /// Resolves when a record has left the queue since the call, or after a moment at the latest.
@@ -209,12 +244,16 @@ impl Topics {
     ///
     /// # Errors
     /// The record can never be written: it is too large, or its topic or partition cannot exist.
-    pub(crate) fn send(&mut self, topic: &str, record: Record<'_>, acks: &Arc<Acks>) -> Result<Queued> {
+    pub(crate) fn send(
+        &mut self,
+        topic: &str,
+        record: Record<'_>,
+        in_flight: &Arc<InFlight>,
+    ) -> Result<Queued> {
         let handle = self.handle(topic)?;
         let (value, value_len) = raw(record.value);
         let (key, key_len) = raw(record.key);
-        acks.outstanding.fetch_add(1, Ordering::AcqRel);
-        let opaque = Arc::into_raw(Arc::clone(acks));
+        let opaque = Arc::into_raw(Arc::clone(in_flight));
         // SAFETY: the handle lives as long as `self`; librdkafka copies key and value (MSG_F_COPY) before it returns,
         // and hands `opaque` back exactly once, to `delivery`, if and only if it takes the record.
         let refused = unsafe {
@@ -238,7 +277,7 @@ impl Topics {
             drop(Arc::from_raw(opaque));
             RDKafkaErrorCode::from(ffi::rd_kafka_last_error())
         };
-        self.not_queued(topic, code, record, acks)
+        not_queued(topic, code, record)
     }
 
     /// The same with headers or a timestamp (milliseconds since 1970), at the cost of a look-up and allocations.
@@ -251,10 +290,10 @@ impl Topics {
         record: Record<'_>,
         timestamp: Option<i64>,
         headers: &[(&str, Option<&[u8]>)],
-        acks: &Arc<Acks>,
+        in_flight: &Arc<InFlight>,
     ) -> Result<Queued> {
-        let mut message: BaseRecord<'_, [u8], [u8], Arc<Acks>> =
-            BaseRecord::with_opaque_to(topic, Arc::clone(acks));
+        let mut message: BaseRecord<'_, [u8], [u8], Arc<InFlight>> =
+            BaseRecord::with_opaque_to(topic, Arc::clone(in_flight));
         message.key = record.key;
         message.payload = record.value;
         message.partition = record.partition;
@@ -265,33 +304,13 @@ impl Topics {
             };
             message.headers = Some(headers.iter().fold(OwnedHeaders::new_with_capacity(headers.len()), fold));
         }
-        acks.outstanding.fetch_add(1, Ordering::AcqRel);
         match self.producer.inner.send(message) {
             Ok(()) => Ok(Queued::Yes),
             Err((error, _)) => {
                 let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
-                self.not_queued(topic, code, record, acks)
+                not_queued(topic, code, record)
             }
         }
-    }
-
-    fn not_queued(
-        &self,
-        topic: &str,
-        code: RDKafkaErrorCode,
-        record: Record<'_>,
-        acks: &Acks,
-    ) -> Result<Queued> {
-        acks.settle();
-        if code == RDKafkaErrorCode::QueueFull {
-            return Ok(Queued::Full);
-        }
-        let size = record.value.map_or(0, <[u8]>::len) + record.key.map_or(0, <[u8]>::len);
-        let partition = record.partition.map(|number| format!(" partition {number}")).unwrap_or_default();
-        Err(Error::new(
-            kind_of(code),
-            format!("cannot write a record of {size} bytes to topic '{topic}'{partition}: {code}"),
-        ))
     }
 
     fn handle(&mut self, topic: &str) -> Result<*mut ffi::rd_kafka_topic_t> {
@@ -310,6 +329,18 @@ impl Topics {
         self.handles.insert(topic.into(), TopicHandle(handle));
         Ok(handle)
     }
+}
+
+fn not_queued(topic: &str, code: RDKafkaErrorCode, record: Record<'_>) -> Result<Queued> {
+    if code == RDKafkaErrorCode::QueueFull {
+        return Ok(Queued::Full);
+    }
+    let size = record.value.map_or(0, <[u8]>::len) + record.key.map_or(0, <[u8]>::len);
+    let partition = record.partition.map(|number| format!(" partition {number}")).unwrap_or_default();
+    Err(Error::new(
+        kind_of(code),
+        format!("cannot write a record of {size} bytes to topic '{topic}'{partition}: {code}"),
+    ))
 }
 
 impl Drop for Topics {

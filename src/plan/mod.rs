@@ -1,12 +1,14 @@
 //! From a DataFusion plan to one pipeline for each source partition.
 //!
 //! `table.rs` puts sources into DataFusion as tables and leaves; `rules.rs` and `now.rs` make DataFusion fit for endless
-//! input; `support.rs` refuses queries before they are planned, `check.rs` plans before they run; `pipeline.rs` binds the
+//! input; `provenance.rs` adds the
+//! rows' origin where a sink wants it; `support.rs` refuses queries before they are planned, `check.rs` plans before they run; `pipeline.rs` binds the
 //! leaves to readers and opens the streams.
 
 pub(crate) mod check;
 pub(crate) mod now;
 pub(crate) mod pipeline;
+mod provenance;
 pub(crate) mod rules;
 pub(crate) mod support;
 pub(crate) mod table;
@@ -37,6 +39,15 @@ impl PlannedQuery {
         let physical = state.query_planner().create_physical_plan(&logical, state).await?;
         check::check_nodes(&physical)?;
         Ok(Self { logical, physical })
+    }
+
+    /// The same, with the origin of each row in columns behind those of the query.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new); a source whose records have no origin.
+    pub(crate) async fn with_origins(state: &SessionState, logical: LogicalPlan) -> Result<Self> {
+        support::check(&logical)?;
+        Self::new(state, provenance::carried(logical)?).await
     }
 
     /// The plans as text, logical first.

@@ -27,6 +27,7 @@ use crate::epoch::{Offset, Partition};
 use crate::error::{Error, Result};
 use crate::options::Options;
 use crate::source::{PartitionReader, Source};
+use crate::telemetry::HandOver;
 
 /// A table of `CREATE EXTERNAL TABLE … STORED AS <format>`, or of `read_stream().load()`.
 ///
@@ -85,6 +86,7 @@ pub(crate) struct Flow {
     position: AtomicI64,
     drained: AtomicBool,
     rows: AtomicU64,
+    hand_over: HandOver,
 }
 
 impl Flow {
@@ -94,6 +96,7 @@ impl Flow {
             position: AtomicI64::new(start),
             drained: AtomicBool::new(false),
             rows: AtomicU64::new(0),
+            hand_over: HandOver::new(),
         }
     }
 
@@ -117,6 +120,11 @@ impl Flow {
     /// Records handed out so far.
     pub(crate) fn rows(&self) -> u64 {
         self.rows.load(Ordering::Relaxed)
+    }
+
+    /// When the last batch was handed out.
+    pub(crate) fn hand_over(&self) -> &HandOver {
+        &self.hand_over
     }
 }
 
@@ -281,6 +289,8 @@ impl Stream for SourceStream {
         match polled {
             Poll::Ready(Ok(batch)) => {
                 self.flow.rows.fetch_add(batch.num_rows() as u64, Ordering::Relaxed);
+                let times = self.reader.times();
+                self.flow.hand_over.note(times.arrived, times.oldest);
                 Poll::Ready(Some(Ok(batch)))
             }
             Poll::Ready(Err(error)) => {

@@ -6,19 +6,25 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::{SecondsFormat, Utc};
 use parking_lot::Mutex;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use uuid::Uuid;
 
+use super::hub::Hub;
+use super::listener::{
+    Event, QueryIdleEvent, QueryProgressEvent, QueryRestartedEvent, QueryStartedEvent, QueryTerminatedEvent,
+};
 use super::progress::StreamingQueryProgress;
 use crate::error::{Error, Result};
+use crate::telemetry::{LatencySlo, QueryTelemetry};
 
 /// Progress reports kept for `recent_progress`, as in Spark.
 const RECENT_PROGRESS: usize = 100;
 
 /// What the query is doing, in Spark's words.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct StreamingQueryStatus {
@@ -28,6 +34,30 @@ pub struct StreamingQueryStatus {
     pub is_data_available: bool,
     /// Whether a batch is being run; under the continuous trigger, whether the query runs.
     pub is_trigger_active: bool,
+    /// How often the query went on from its last commit after a failure, in this run.
+    #[serde(default)]
+    pub restarts: u64,
+    /// The failure before the last of these.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub last_restart_cause: Option<String>,
+}
+
+impl StreamingQueryStatus {
+    /// Spark's JSON on one line.
+    pub fn json(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    /// The same over many lines.
+    pub fn pretty_json(&self) -> String {
+        serde_json::to_string_pretty(self).unwrap_or_default()
+    }
+}
+
+impl fmt::Display for StreamingQueryStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.pretty_json())
+    }
 }
 
 /// What the handle asks of the engine.
@@ -43,6 +73,9 @@ pub(crate) struct QueryShared {
     pub(crate) id: Uuid,
     pub(crate) run_id: Uuid,
     pub(crate) name: Option<String>,
+    hub: Arc<Hub>,
+    /// What the query measures of itself; outlives its restarts.
+    pub(crate) telemetry: Mutex<QueryTelemetry>,
     status: Mutex<StreamingQueryStatus>,
     recent: Mutex<VecDeque<Arc<StreamingQueryProgress>>>,
     reports: Mutex<Reports>,
@@ -58,16 +91,30 @@ struct Reports {
 }
 
 impl QueryShared {
-    pub(crate) fn new(id: Uuid, run_id: Uuid, name: Option<String>) -> Arc<Self> {
+    /// A query that starts, and listeners know it.
+    pub(crate) fn new(
+        id: Uuid,
+        run_id: Uuid,
+        name: Option<String>,
+        slo: Option<LatencySlo>,
+        hub: Arc<Hub>,
+    ) -> Arc<Self> {
+        let telemetry = QueryTelemetry::new(name.clone().unwrap_or_else(|| id.to_string()), slo);
         let (sender, first) = broadcast::channel(RECENT_PROGRESS);
+        let (timestamp, job_tags) = (now(), Vec::new());
+        hub.tell(&Event::Started(QueryStartedEvent { id, run_id, name: name.clone(), timestamp, job_tags }));
         Arc::new(Self {
             id,
             run_id,
             name,
+            hub,
+            telemetry: Mutex::new(telemetry),
             status: Mutex::new(StreamingQueryStatus {
                 message: "Initializing sources".into(),
                 is_data_available: false,
                 is_trigger_active: false,
+                restarts: 0,
+                last_restart_cause: None,
             }),
             recent: Mutex::default(),
             reports: Mutex::new(Reports { sender: Some(sender), first: Some(first) }),
@@ -81,8 +128,35 @@ impl QueryShared {
         is_data_available: bool,
         is_trigger_active: bool,
     ) {
-        *self.status.lock() =
-            StreamingQueryStatus { message: message.into(), is_data_available, is_trigger_active };
+        let mut status = self.status.lock();
+        status.message = message.into();
+        (status.is_data_available, status.is_trigger_active) = (is_data_available, is_trigger_active);
+    }
+
+    /// The query has failed and will go on from its last commit.
+    pub(crate) fn restarting(&self, cause: &Error) {
+        self.set_status(format!("Restarting after: {cause}"), false, false);
+        let restarts = {
+            let mut status = self.status.lock();
+            status.restarts += 1;
+            status.last_restart_cause = Some(cause.to_string());
+            status.restarts
+        };
+        self.telemetry.lock().on_restart();
+        self.hub.tell(&Event::Restarted(QueryRestartedEvent {
+            id: self.id,
+            run_id: self.run_id,
+            timestamp: now(),
+            restarts,
+            exception: cause.to_string(),
+            error_class_on_exception: error_class(cause),
+        }));
+    }
+
+    /// The query has had nothing to do for a while.
+    pub(crate) fn idle(&self) {
+        let (id, run_id) = (self.id, self.run_id);
+        self.hub.tell(&Event::Idle(QueryIdleEvent { id, run_id, timestamp: now() }));
     }
 
     pub(crate) fn report(&self, progress: StreamingQueryProgress) {
@@ -92,6 +166,8 @@ impl QueryShared {
             recent.pop_front();
         }
         recent.push_back(Arc::clone(&progress));
+        drop(recent);
+        self.hub.tell(&Event::Progress(QueryProgressEvent { progress: Arc::clone(&progress) }));
         if let Some(sender) = &self.reports.lock().sender {
             // Nobody may be listening.
             let _ = sender.send(progress);
@@ -105,12 +181,29 @@ impl QueryShared {
         }
         // Listeners learn that no more comes.
         self.reports.lock().sender = None;
+        self.telemetry.lock().on_end();
+        let failure = outcome.as_ref().err().cloned();
+        self.hub.tell(&Event::Terminated(QueryTerminatedEvent {
+            id: self.id,
+            run_id: self.run_id,
+            exception: failure.as_ref().map(ToString::to_string),
+            error_class_on_exception: failure.as_ref().map(error_class),
+        }));
         self.outcome.send_replace(Some(outcome));
+        self.hub.on_ended(failure);
     }
 
     pub(crate) fn is_active(&self) -> bool {
         self.outcome.borrow().is_none()
     }
+}
+
+fn now() -> String {
+    Utc::now().to_rfc3339_opts(SecondsFormat::Millis, true)
+}
+
+fn error_class(error: &Error) -> String {
+    format!("{:?}", error.kind())
 }
 
 /// A handle on a running query; clones are handles on the same one. Dropping it does not stop the query.
@@ -239,16 +332,17 @@ impl StreamingQuery {
     /// # Errors
     /// The query ended before.
     pub async fn process_all_available(&self) -> Result<()> {
-        let (answer, answered) = oneshot::channel();
-        let ended =
-            || Error::new(crate::ErrorKind::Usage, "the query has ended; start it again to process more");
-        if self.requests.send(Request::ProcessAllAvailable(answer)).await.is_err() {
-            return Err(self.exception().unwrap_or_else(ended));
-        }
-        match answered.await {
-            Ok(done) => done,
-            // The query ended in between: cleanly does not mean that everything was processed.
-            Err(_) => self.await_termination().await.and_then(|()| Err(ended())),
+        loop {
+            let (answer, answered) = oneshot::channel();
+            if self.requests.send(Request::ProcessAllAvailable(answer)).await.is_err() {
+                // Cleanly does not mean that everything was processed.
+                self.await_termination().await?;
+                return Err(Error::usage("the query has ended; start it again to process more"));
+            }
+            // Without an answer the query has ended or was restarted meanwhile; the next attempt tells.
+            if let Ok(done) = answered.await {
+                return done;
+            }
         }
     }
 }

@@ -1,13 +1,17 @@
 //! Progress of a query, with the fields of Spark's `StreamingQueryProgress` under every trigger.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
-use serde::{Serialize, Serializer};
-use serde_json::value::RawValue;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use uuid::Uuid;
 
-/// What one epoch (one batch) did. Serialises to Spark's JSON.
-#[derive(Clone, Debug, Serialize)]
+use super::json::{embedded, embedded_option, is_not_a_rate, not_a_rate, rate};
+use crate::telemetry::{LatencyProgress, SloReport};
+
+/// What one epoch (one batch) did. Serialises to Spark's JSON, and from it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct StreamingQueryProgress {
@@ -26,50 +30,66 @@ pub struct StreamingQueryProgress {
     /// Records read from all sources.
     pub num_input_rows: u64,
     /// Over the time since the epoch before.
-    #[serde(skip_serializing_if = "is_not_a_rate")]
+    #[serde(skip_serializing_if = "is_not_a_rate", default = "not_a_rate", serialize_with = "rate")]
     pub input_rows_per_second: f64,
     /// Over the epoch's own duration.
-    #[serde(skip_serializing_if = "is_not_a_rate")]
+    #[serde(skip_serializing_if = "is_not_a_rate", default = "not_a_rate", serialize_with = "rate")]
     pub processed_rows_per_second: f64,
     /// Milliseconds by phase.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub duration_ms: BTreeMap<&'static str, u64>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
+    pub duration_ms: BTreeMap<String, u64>,
+    /// Always empty: there are no watermarks.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
+    pub event_time: BTreeMap<String, String>,
     /// Always empty: there are no stateful operators.
-    pub state_operators: Vec<()>,
+    #[serde(default)]
+    pub state_operators: Vec<Value>,
     /// One for each source, in the order of the plan.
     pub sources: Vec<SourceProgress>,
     /// The sink.
     pub sink: SinkProgress,
+    /// Always empty: DataFusion has no `observe`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
+    pub observed_metrics: BTreeMap<String, Value>,
+    /// Beyond Spark: how long the epoch's rows took.
+    #[serde(skip_serializing_if = "LatencyProgress::is_empty", default)]
+    pub latency: LatencyProgress,
+    /// Beyond Spark: how they stand to the query's `latencySlo`, if it has one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub latency_slo: Option<SloReport>,
 }
 
 /// One source's part of an epoch.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct SourceProgress {
     /// Such as `KafkaV2[Subscribe[in]]`.
     pub description: String,
     /// Where the epoch began, as the source's JSON.
-    #[serde(serialize_with = "embedded")]
+    #[serde(with = "embedded")]
     pub start_offset: String,
     /// Where it ended.
-    #[serde(serialize_with = "embedded")]
+    #[serde(with = "embedded")]
     pub end_offset: String,
-    /// The end of the source itself, where it was asked for.
-    #[serde(serialize_with = "embedded_option")]
+    /// The end of the source itself when the epoch's end was decided, where it is known.
+    #[serde(with = "embedded_option", default)]
     pub latest_offset: Option<String>,
     /// Records read.
     pub num_input_rows: u64,
     /// Over the time since the epoch before.
-    #[serde(skip_serializing_if = "is_not_a_rate")]
+    #[serde(skip_serializing_if = "is_not_a_rate", default = "not_a_rate", serialize_with = "rate")]
     pub input_rows_per_second: f64,
     /// Over the epoch's own duration.
-    #[serde(skip_serializing_if = "is_not_a_rate")]
+    #[serde(skip_serializing_if = "is_not_a_rate", default = "not_a_rate", serialize_with = "rate")]
     pub processed_rows_per_second: f64,
+    /// What the source measures itself, such as `maxOffsetsBehindLatest` of Kafka.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
+    pub metrics: BTreeMap<String, String>,
 }
 
 /// The sink's part of an epoch.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct SinkProgress {
@@ -85,26 +105,16 @@ impl StreamingQueryProgress {
         // Maps with text keys, numbers and text: there is nothing in it that cannot be serialised.
         serde_json::to_string(self).unwrap_or_default()
     }
-}
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
-fn is_not_a_rate(rate: &f64) -> bool {
-    !rate.is_finite()
-}
-
-/// An offset that is JSON is shown as JSON, not as text with JSON inside.
-fn embedded<S: Serializer>(offset: &str, serializer: S) -> Result<S::Ok, S::Error> {
-    match RawValue::from_string(offset.to_owned()) {
-        Ok(json) => json.serialize(serializer),
-        Err(_) => serializer.serialize_str(offset),
+    /// The same over many lines.
+    pub fn pretty_json(&self) -> String {
+        serde_json::to_string_pretty(self).unwrap_or_default()
     }
 }
 
-#[expect(clippy::ref_option, reason = "serde calls it with a reference to the field")]
-fn embedded_option<S: Serializer>(offset: &Option<String>, serializer: S) -> Result<S::Ok, S::Error> {
-    match offset {
-        Some(offset) => embedded(offset, serializer),
-        None => serializer.serialize_none(),
+impl fmt::Display for StreamingQueryProgress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.pretty_json())
     }
 }
 
@@ -112,9 +122,8 @@ fn embedded_option<S: Serializer>(offset: &Option<String>, serializer: S) -> Res
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_json_has_sparks_keys_in_sparks_order() {
-        let progress = StreamingQueryProgress {
+    fn progress() -> StreamingQueryProgress {
+        StreamingQueryProgress {
             id: Uuid::nil(),
             run_id: Uuid::nil(),
             name: None,
@@ -124,7 +133,8 @@ mod tests {
             num_input_rows: 100,
             input_rows_per_second: f64::NAN,
             processed_rows_per_second: 1754.5,
-            duration_ms: [("walCommit", 10), ("addBatch", 30)].into(),
+            duration_ms: [("walCommit".into(), 10), ("addBatch".into(), 30)].into(),
+            event_time: BTreeMap::new(),
             state_operators: vec![],
             sources: vec![SourceProgress {
                 description: "KafkaV2[Subscribe[in]]".into(),
@@ -133,13 +143,21 @@ mod tests {
                 latest_offset: None,
                 num_input_rows: 100,
                 input_rows_per_second: 0.0,
-                processed_rows_per_second: 0.0,
+                processed_rows_per_second: 0.000_001,
+                metrics: [("maxOffsetsBehindLatest".into(), "0".into())].into(),
             }],
             sink: SinkProgress { description: "MemorySink".into(), num_output_rows: 2 },
-        };
+            observed_metrics: BTreeMap::new(),
+            latency: LatencyProgress::default(),
+            latency_slo: None,
+        }
+    }
+
+    #[test]
+    fn the_json_has_sparks_keys_in_sparks_order() {
         let zero = Uuid::nil();
         assert_eq!(
-            progress.json(),
+            progress().json(),
             format!(
                 concat!(
                     r#"{{"id":"{0}","runId":"{0}","name":null,"timestamp":"2026-01-31T12:00:00.000Z","batchId":3,"#,
@@ -147,11 +165,24 @@ mod tests {
                     r#""durationMs":{{"addBatch":30,"walCommit":10}},"stateOperators":[],"#,
                     r#""sources":[{{"description":"KafkaV2[Subscribe[in]]","startOffset":{{"in":{{"0":0}}}},"#,
                     r#""endOffset":{{"in":{{"0":100}}}},"latestOffset":null,"numInputRows":100,"#,
-                    r#""inputRowsPerSecond":0.0,"processedRowsPerSecond":0.0}}],"#,
+                    r#""inputRowsPerSecond":0.0,"processedRowsPerSecond":0.000001,"#,
+                    r#""metrics":{{"maxOffsetsBehindLatest":"0"}}}}],"#,
                     r#""sink":{{"description":"MemorySink","numOutputRows":2}}}}"#
                 ),
                 zero
             )
         );
+    }
+
+    #[test]
+    fn what_was_stored_is_read_back() {
+        let stored = StreamingQueryProgress { name: Some("q".into()), ..progress() };
+        let read: StreamingQueryProgress = serde_json::from_str(&stored.json()).unwrap();
+        assert_eq!(read.json(), stored.json());
+        assert_eq!(read.sources[0].end_offset, r#"{"in":{"0":100}}"#);
+        assert_eq!(read.sources[0].latest_offset, None);
+        assert!(read.input_rows_per_second.is_nan());
+        let read: StreamingQueryProgress = serde_json::from_str(&stored.to_string()).unwrap();
+        assert_eq!(read.json(), stored.json(), "the pretty form holds the same");
     }
 }

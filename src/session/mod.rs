@@ -1,8 +1,10 @@
 //! The front door: [`StreamSession`] over DataFusion's `SessionContext`.
 //!
-//! `catalog.rs` makes tables of formats, `sql.rs` reads pipelines, `reader.rs` and `writer.rs` are Spark's builders.
+//! `catalog.rs` makes tables of formats, `sql.rs` reads pipelines, `reader.rs` and `writer.rs` are Spark's builders, `manager.rs`
+//! its query manager.
 
 mod catalog;
+mod manager;
 mod query_options;
 mod reader;
 mod sql;
@@ -16,18 +18,22 @@ use datafusion::execution::SessionStateBuilder;
 use datafusion::prelude::{DataFrame, SessionConfig, SessionContext};
 use parking_lot::{Mutex, RwLock};
 
+pub use self::manager::StreamingQueryManager;
 pub use self::reader::DataStreamReader;
 pub use self::writer::{DataStreamWriter, StreamDataFrame};
 use crate::engine::EngineRuntime;
 use crate::error::{Error, Result};
+use crate::options::Options;
 use crate::plan::rules;
-use crate::query::StreamingQuery;
+use crate::plan::table::StreamTable;
+use crate::query::{Hub, StreamingQuery};
 use crate::sink::SinkProvider;
 use crate::sink::console::ConsoleSinkProvider;
 use crate::sink::kafka::KafkaSinkProvider;
 use crate::sink::noop::NoopSinkProvider;
-use crate::source::SourceProvider;
 use crate::source::kafka::KafkaSourceProvider;
+use crate::source::rate::{RatePerBatchProvider, RateProvider};
+use crate::source::{Source, SourceProvider};
 
 /// A DataFusion session that knows streams: sources are tables, sinks take queries, queries run on threads of its own.
 ///
@@ -69,6 +75,7 @@ pub(crate) struct SessionCore {
     sources: RwLock<BTreeMap<String, Arc<dyn SourceProvider>>>,
     sinks: RwLock<BTreeMap<String, Arc<dyn SinkProvider>>>,
     queries: Mutex<Vec<StreamingQuery>>,
+    hub: Arc<Hub>,
 }
 
 impl fmt::Debug for StreamSession {
@@ -99,6 +106,7 @@ impl StreamSession {
             sources: RwLock::default(),
             sinks: RwLock::default(),
             queries: Mutex::default(),
+            hub: Arc::default(),
         });
         let config = rules::streaming_config(config).with_extension(Arc::clone(&core));
         let builder = rules::streaming_state(SessionStateBuilder::new().with_config(config));
@@ -106,6 +114,8 @@ impl StreamSession {
         datafusion_functions_json::register_all(&mut context.clone())?;
         let session = Self { context, core };
         session.register_source(Arc::new(KafkaSourceProvider));
+        session.register_source(Arc::new(RateProvider));
+        session.register_source(Arc::new(RatePerBatchProvider));
         session.register_sink(Arc::new(KafkaSinkProvider));
         session.register_sink(Arc::new(ConsoleSinkProvider));
         session.register_sink(Arc::new(NoopSinkProvider));
@@ -142,6 +152,20 @@ impl StreamSession {
         DataStreamReader::new(self.clone())
     }
 
+    /// The stream of a source that is at hand, such as a [`MemoryStream`](crate::MemoryStream), as a data frame. Does no
+    /// I/O.
+    ///
+    /// # Errors
+    /// DataFusion does not take the source's columns.
+    pub fn read_source(&self, source: impl Source + 'static) -> Result<DataFrame> {
+        let description = source.description();
+        self.data_frame(StreamTable::new(description, Options::new(), Ok(Arc::new(source))))
+    }
+
+    fn data_frame(&self, table: StreamTable) -> Result<DataFrame> {
+        Ok(self.context.read_table(Arc::new(table))?)
+    }
+
     /// Runs one SQL statement. A `SELECT` from a stream gives a data frame to `write_stream()`; a `SELECT` from other
     /// tables, such as the one of a memory sink, can be collected.
     ///
@@ -164,11 +188,14 @@ impl StreamSession {
         sql::pipeline(self, sql).await
     }
 
-    /// Queries that run now.
+    /// The session's queries, and who listens to them.
+    pub fn streams(&self) -> StreamingQueryManager {
+        StreamingQueryManager::new(Arc::clone(&self.core))
+    }
+
+    /// Queries that run now: `streams().active()`.
     pub fn active_queries(&self) -> Vec<StreamingQuery> {
-        let mut queries = self.core.queries.lock();
-        queries.retain(StreamingQuery::is_active);
-        queries.clone()
+        self.streams().active()
     }
 }
 

@@ -1,21 +1,35 @@
-//! Options of a query that are not its sink's.
+//! Options of a query that are not its sink's alone.
 
 use std::time::Duration;
 
 use crate::engine::{MAX_UNCOMMITTED, StoreErrors};
 use crate::error::Result;
 use crate::options::{Options, invalid, parse_duration};
+use crate::provenance::Provenance;
+use crate::sink::Delivery;
+use crate::telemetry::LatencySlo;
 
 pub(super) const CHECKPOINT_LOCATION: &str = "checkpointLocation";
 const MAX_UNCOMMITTED_OPTION: &str = "maxUncommitted";
 const STORE_ERRORS: &str = "storeErrors";
-const NAMES: [&str; 3] = [CHECKPOINT_LOCATION, MAX_UNCOMMITTED_OPTION, STORE_ERRORS];
+pub(super) const DELIVERY: &str = "delivery";
+pub(super) const PROVENANCE: &str = "provenance";
+const LATENCY_SLO: &str = "latencySlo";
+/// Spark's `spark.sql.streaming.noDataProgressEventInterval`.
+const IDLE_INTERVAL: &str = "noDataProgressEventInterval";
+const NAMES: [&str; 5] =
+    [CHECKPOINT_LOCATION, MAX_UNCOMMITTED_OPTION, STORE_ERRORS, LATENCY_SLO, IDLE_INTERVAL];
 
-/// What a query does while its checkpoint cannot be written.
+/// What a query does while its checkpoint cannot be written, what it asks of its sink, and what it tells of itself.
 #[derive(Debug)]
 pub(super) struct QueryOptions {
     pub(super) max_uncommitted: Duration,
     pub(super) store_errors: StoreErrors,
+    pub(super) delivery: Delivery,
+    pub(super) provenance: Provenance,
+    /// How often listeners hear that there is nothing to do.
+    pub(super) idle_interval: Duration,
+    pub(super) slo: Option<LatencySlo>,
 }
 
 impl QueryOptions {
@@ -32,13 +46,30 @@ impl QueryOptions {
             Some(text) if text.eq_ignore_ascii_case("stop") => StoreErrors::Stop,
             Some(text) => return Err(invalid(STORE_ERRORS, text, "wait or stop")),
         };
-        Ok(Self { max_uncommitted, store_errors })
+        let delivery = options.get(DELIVERY).map_or(Ok(Delivery::default()), str::parse)?;
+        let provenance = options.get(PROVENANCE).map_or(Ok(Provenance::default()), str::parse)?;
+        let idle_interval = match options.get(IDLE_INTERVAL) {
+            None => Duration::from_secs(10),
+            Some(text) => {
+                parse_duration(text).map_err(|_| invalid(IDLE_INTERVAL, text, "a time span, such as 10s"))?
+            }
+        };
+        let slo = options.parse(LATENCY_SLO, "a time span, @p and a percentile, such as 5ms@p99")?;
+        Ok(Self { max_uncommitted, store_errors, delivery, provenance, idle_interval, slo })
     }
 }
 
-/// `options` without those of the query: what its sink gets.
+/// `options` without those of the query: what its sink gets. A sink that has never heard of deliveries or of provenance does
+/// what is the default, and need not know its name.
 pub(super) fn of_sink(options: &Options) -> Options {
-    let is_sinks = |(name, _): &(&str, &str)| !NAMES.iter().any(|known| known.eq_ignore_ascii_case(name));
+    let defaults =
+        [(DELIVERY, Delivery::default().to_string()), (PROVENANCE, Provenance::default().to_string())];
+    let is_default = |name: &str, value: &str| {
+        defaults.iter().any(|(known, default)| known.eq_ignore_ascii_case(name) && value.trim() == default)
+    };
+    let is_sinks = |(name, value): &(&str, &str)| {
+        !NAMES.iter().any(|known| known.eq_ignore_ascii_case(name)) && !is_default(name, value)
+    };
     options.iter().filter(is_sinks).collect()
 }
 
@@ -67,5 +98,11 @@ mod tests {
     fn the_sink_gets_what_is_not_the_querys() {
         let all = options(&[("CheckpointLocation", "/c"), ("topic", "t"), ("storeerrors", "stop")]);
         assert_eq!(of_sink(&all), options(&[("topic", "t")]));
+        let asked = options(&[("delivery", "exactly-once"), ("provenance", "headers")]);
+        assert_eq!(of_sink(&asked), asked);
+        assert_eq!(
+            of_sink(&options(&[("Delivery", "at-least-once"), ("provenance", "none")])),
+            Options::new()
+        );
     }
 }

@@ -1,13 +1,13 @@
 //! `session.read_stream()`: describes a stream to read.
 
 use std::fmt;
-use std::sync::Arc;
 
 use datafusion::prelude::DataFrame;
 
 use super::StreamSession;
 use crate::error::{Error, Result};
 use crate::options::Options;
+use crate::plan::table::StreamTable;
 
 /// Describes a stream to read, as Spark's `DataStreamReader` does.
 #[derive(Clone, Debug)]
@@ -44,7 +44,6 @@ impl DataStreamReader {
             .format
             .ok_or_else(|| Error::usage("the stream has no format; say read_stream().format(\"kafka\")"))?;
         let source = self.session.core.source(&format)?.source(&self.options)?;
-        let table = crate::plan::table::StreamTable::new(format, self.options, Ok(source));
-        Ok(self.session.context.read_table(Arc::new(table))?)
+        self.session.data_frame(StreamTable::new(format, self.options, Ok(source)))
     }
 }

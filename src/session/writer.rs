@@ -10,15 +10,16 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::DataFrame;
 
 use super::SessionCore;
-use super::query_options::{CHECKPOINT_LOCATION, QueryOptions, of_sink};
+use super::query_options::{CHECKPOINT_LOCATION, DELIVERY, PROVENANCE, QueryOptions, of_sink};
 use crate::checkpoint::Checkpoint;
 use crate::engine::{self, QuerySpec};
 use crate::error::{Error, Result};
 use crate::options::Options;
 use crate::plan::PlannedQuery;
-use crate::query::{StreamingQuery, Trigger};
-use crate::sink::Sink;
+use crate::provenance::Provenance;
+use crate::query::{RestartPolicy, StreamingQuery, Trigger};
 use crate::sink::memory::{MemorySink, MemoryTable};
+use crate::sink::{Delivery, Sink};
 use crate::spark::{SparkExport, SparkQuery, SparkTrigger};
 
 /// The memory sink puts a table into the session, which no other sink does: it is made here.
@@ -46,6 +47,7 @@ pub struct DataStreamWriter {
     store_options: Vec<(String, String)>,
     checkpoint: Option<Checkpoint>,
     trigger: Trigger,
+    restart: RestartPolicy,
     name: Option<String>,
 }
 
@@ -73,6 +75,7 @@ impl DataStreamWriter {
             store_options,
             checkpoint: None,
             trigger: Trigger::default(),
+            restart: RestartPolicy::default(),
             name,
         }
     }
@@ -85,8 +88,9 @@ impl DataStreamWriter {
 
     /// Sets an option of the query or of its sink; names are case-insensitive. Of the query are `checkpointLocation` (a
     /// path or the URL of an object store), `maxUncommitted` (how long nothing may be committed before the sources are
-    /// held back) and `storeErrors` (`wait` or `stop`: what to do when the checkpoint cannot be written and something
-    /// around it must be mended).
+    /// held back), `storeErrors` (`wait` or `stop`: what to do when the checkpoint cannot be written and something
+    /// around it must be mended), `latencySlo` (what rows may take, such as `5ms@p99`) and `noDataProgressEventInterval`
+    /// (how often listeners hear that there is nothing to do).
     pub fn option(mut self, name: impl Into<String>, value: impl fmt::Display) -> Self {
         self.options.set(name, value.to_string());
         self
@@ -117,6 +121,22 @@ impl DataStreamWriter {
         self
     }
 
+    /// What the sink promises, where it can promise more than at-least-once. The same as option `delivery`.
+    pub fn delivery(self, delivery: Delivery) -> Self {
+        self.option(DELIVERY, delivery)
+    }
+
+    /// Whether the sink writes with each row where it comes from. The same as option `provenance`.
+    pub fn provenance(self, provenance: Provenance) -> Self {
+        self.option(PROVENANCE, provenance)
+    }
+
+    /// Whether the query goes on by itself after a failure; without it 10 times in 10 minutes.
+    pub fn restart(mut self, policy: RestartPolicy) -> Self {
+        self.restart = policy;
+        self
+    }
+
     /// A name, unique among the session's active queries; the memory sink's table has it.
     pub fn query_name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
@@ -128,7 +148,7 @@ impl DataStreamWriter {
     /// # Errors
     /// The query asks for what no trigger supports, or the sink does not take its columns.
     pub async fn explain(self) -> Result<String> {
-        let (_, planned, sink) = self.plan().await?;
+        let (_, planned, sink) = self.plan(&QueryOptions::new(&self.options)?).await?;
         let sink = sink.map_or_else(|| MEMORY.to_owned(), |sink| sink.description());
         Ok(format!("sink {sink}, trigger {}\n\n{}", self.trigger, planned.explain()))
     }
@@ -140,7 +160,7 @@ impl DataStreamWriter {
     /// # Errors
     /// The query cannot run here. What cannot run in Spark is no error, but [`SparkExport::Refused`].
     pub async fn export_spark(self, trigger: SparkTrigger) -> Result<SparkExport> {
-        self.plan().await?;
+        self.plan(&QueryOptions::new(&self.options)?).await?;
         let query = SparkQuery {
             state: &self.state,
             plan: self.plan.clone(),
@@ -157,20 +177,11 @@ impl DataStreamWriter {
     /// # Errors
     /// An option is missing or wrong, the query asks for what the trigger does not support, the sink does not take its
     /// columns, a broker or topic is not there, the checkpoint is damaged or another query's, or data that it needs
-    /// is gone.
+    /// is gone; a query with the same name or id is active in this session.
     pub async fn start(mut self) -> Result<StreamingQuery> {
-        let QueryOptions { max_uncommitted, store_errors } = QueryOptions::new(&self.options)?;
-        let (core, planned, sink) = self.plan().await?;
-        let is_active = |name: &str| {
-            let mut queries = core.queries.lock();
-            queries.retain(StreamingQuery::is_active);
-            queries.iter().any(|query| query.name() == Some(name))
-        };
-        if let Some(name) = self.name.as_deref().filter(|name| is_active(name)) {
-            return Err(Error::usage(format!(
-                "a query with the name '{name}' is active in this session; stop it or choose another name"
-            )));
-        }
+        let options = QueryOptions::new(&self.options)?;
+        let (core, planned, sink) = self.plan(&options).await?;
+        let name_claim = self.name.as_deref().map(|name| core.hub.claim_name(name)).transpose()?;
         let checkpoint = match self.checkpoint.take() {
             Some(checkpoint) => checkpoint,
             None => self.open_checkpoint(&core)?,
@@ -185,18 +196,25 @@ impl DataStreamWriter {
             context: self.state.task_ctx(),
             sink,
             trigger: self.trigger,
+            restart: self.restart,
             checkpoint: Arc::new(checkpoint),
-            store_errors,
-            max_uncommitted,
+            idle_interval: options.idle_interval,
+            slo: options.slo,
+            store_errors: options.store_errors,
+            max_uncommitted: options.max_uncommitted,
             executors: core.runtime.executors(),
+            hub: Arc::clone(&core.hub),
         };
-        let query = engine::start(spec).await?.keeping(Arc::clone(&core.runtime) as _);
+        let query = engine::start(spec, name_claim).await?.keeping(Arc::clone(&core.runtime) as _);
         core.queries.lock().push(query.clone());
         Ok(query)
     }
 
     /// The session, the plan, and the sink unless it is the memory sink, which is made at the start.
-    async fn plan(&self) -> Result<(Arc<SessionCore>, PlannedQuery, Option<Arc<dyn Sink>>)> {
+    async fn plan(
+        &self,
+        options: &QueryOptions,
+    ) -> Result<(Arc<SessionCore>, PlannedQuery, Option<Arc<dyn Sink>>)> {
         let core = self.state.config().get_extension::<SessionCore>().ok_or_else(|| {
             Error::usage("the data frame is of another DataFusion session; make it with a StreamSession")
         })?;
@@ -209,11 +227,18 @@ impl DataStreamWriter {
             .format
             .as_deref()
             .ok_or_else(|| Error::usage("the query has no sink; say write_stream().format(\"kafka\")"))?;
-        let planned = PlannedQuery::new(&self.state, self.plan.clone()).await?;
+        let planned = match options.provenance {
+            Provenance::None => PlannedQuery::new(&self.state, self.plan.clone()).await?,
+            Provenance::Headers => PlannedQuery::with_origins(&self.state, self.plan.clone()).await?,
+        };
+        engine::check_sources(&planned, self.trigger)?;
         if format.eq_ignore_ascii_case(MEMORY) {
             return Ok((core, planned, None));
         }
         let sink = core.sink(format)?.sink(&of_sink(&self.options), &planned.physical.schema())?;
+        if options.delivery == Delivery::ExactlyOnce && sink.delivery() != options.delivery {
+            return Err(Error::usage(format!("{} cannot deliver exactly-once", sink.description())));
+        }
         Ok((core, planned, Some(sink)))
     }
 

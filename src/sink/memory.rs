@@ -13,7 +13,7 @@ use datafusion::logical_expr::Expr;
 use datafusion::physical_plan::ExecutionPlan;
 use parking_lot::RwLock;
 
-use super::{CollectingWriter, CommitMessage, Sink, SinkWriter, collected};
+use super::{CollectingWriter, CommitMessage, Delivery, Sink, SinkOwner, SinkWriter, collected};
 use crate::epoch::EpochId;
 use crate::error::Result;
 
@@ -96,5 +96,14 @@ impl Sink for MemorySink {
             committed.rows.extend(collected(messages));
         }
         Ok(())
+    }
+
+    /// The table outlives a restart within the process.
+    fn delivery(&self) -> Delivery {
+        Delivery::ExactlyOnce
+    }
+
+    async fn take_over(&self, _owner: &SinkOwner) -> Result<Option<EpochId>> {
+        Ok(self.table.committed.read().latest)
     }
 }

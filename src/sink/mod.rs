@@ -4,6 +4,7 @@
 //! sink is one file that implements both and a [`SinkProvider`], and one line of registration.
 
 pub(crate) mod console;
+mod delivery;
 pub(crate) mod kafka;
 pub(crate) mod memory;
 pub(crate) mod noop;
@@ -17,9 +18,11 @@ use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use futures::future::BoxFuture;
 
-use crate::epoch::EpochId;
+pub use self::delivery::{Delivery, OwnedSource, SinkOwner};
+use crate::epoch::{EpochId, SourceOffsets};
 use crate::error::Result;
 use crate::options::Options;
+use crate::telemetry::AckClock;
 
 /// Makes sinks of one format, such as `kafka`, from options.
 pub trait SinkProvider: fmt::Debug + Send + Sync {
@@ -43,12 +46,18 @@ pub trait SinkProvider: fmt::Debug + Send + Sync {
 /// # Contract
 /// [`commit`](Sink::commit) is called once for each epoch, in order, after the future of every writer's
 /// [`seal`](SinkWriter::seal) has resolved. After a crash the same epoch may be written and committed again.
+///
+/// A sink that can commit the rows of an epoch as a whole, and tell afterwards which epoch was the last, says so with
+/// [`delivery`](Sink::delivery). The engine then logs an epoch's end before it commits it, asks at each start by
+/// [`take_over`](Sink::take_over) which epoch was committed, and runs again exactly what was not. Of an epoch without rows
+/// nothing need be kept.
 #[async_trait]
 pub trait Sink: fmt::Debug + Send + Sync {
     /// For progress and messages, such as `KafkaTable[out]`.
     fn description(&self) -> String;
 
-    /// Called once before the first writer: the place to find out that a service or topic is not there.
+    /// Called before the first writer, and again after a failure: the place to find out that a service or topic is not
+    /// there, and to make clients anew.
     async fn open(&self) -> Result<()>;
 
     /// A writer for pipeline number `pipeline`.
@@ -56,6 +65,31 @@ pub trait Sink: fmt::Debug + Send + Sync {
 
     /// Makes an epoch visible; `messages` are what its writers' seals gave, in the order of the pipelines.
     async fn commit(&self, epoch: EpochId, messages: Vec<CommitMessage>) -> Result<()>;
+
+    /// What the sink promises; by default at-least-once.
+    fn delivery(&self) -> Delivery {
+        Delivery::AtLeastOnce
+    }
+
+    /// Exactly-once only: makes sure that nobody else can commit for this query any more, drops what is not committed, and
+    /// tells the last epoch that is; `None` if there is none. Called after [`open`](Sink::open) and before the first writer.
+    ///
+    /// # Errors
+    /// The sink cannot tell.
+    async fn take_over(&self, _owner: &SinkOwner) -> Result<Option<EpochId>> {
+        Ok(None)
+    }
+
+    /// [`commit`](Sink::commit) for a sink that keeps, with the rows, where the sources stand after the epoch (in the order
+    /// of the plan). This is what the engine calls.
+    async fn commit_at(
+        &self,
+        epoch: EpochId,
+        _ends: &[SourceOffsets],
+        messages: Vec<CommitMessage>,
+    ) -> Result<()> {
+        self.commit(epoch, messages).await
+    }
 }
 
 /// Writes the rows of one pipeline.
@@ -66,6 +100,18 @@ pub trait SinkWriter: Send {
     /// # Errors
     /// A row that can never be written, or an earlier row that was not.
     async fn write(&mut self, batch: &RecordBatch) -> Result<()>;
+
+    /// The same for a sink that learns when single rows are safe: it calls [`AckClock::start`] for the rows that it sends
+    /// off together, and drops what it gets when the last of them is acknowledged. The engine calls this one. By default
+    /// rows count as safe when [`write`](SinkWriter::write) has taken them.
+    ///
+    /// # Errors
+    /// As [`write`](SinkWriter::write).
+    async fn write_timed(&mut self, batch: &RecordBatch, acks: &AckClock) -> Result<()> {
+        self.write(batch).await?;
+        acks.written(batch.num_rows());
+        Ok(())
+    }
 
     /// Ends the running epoch; rows written from now on belong to the next one. Does not wait: the future resolves when
     /// all of the epoch's rows are safe in the sink, while the next epoch's are being written.

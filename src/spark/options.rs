@@ -33,7 +33,16 @@ const SOURCE: &[&str] = &[
     "fetchOffset.retryIntervalMs",
 ];
 /// Limits on a micro-batch. Here the other triggers ignore them; in Spark some refuse them.
-const LIMITS: &[&str] = &["maxOffsetsPerTrigger", "minOffsetsPerTrigger", "maxTriggerDelay"];
+const LIMITS: &[&str] = &[
+    "maxOffsetsPerTrigger",
+    "minOffsetsPerTrigger",
+    "maxTriggerDelay",
+    "minPartitions",
+    "maxRecordsPerPartition",
+    "kafkaConsumer.pollTimeoutMs",
+];
+/// What this engine does beyond Spark, and the value that asks for nothing.
+const BEYOND: &[(&str, &str)] = &[("delivery", "at-least-once"), ("provenance", "none")];
 
 /// `kafka.*` settings that the Java client names the same.
 const SAME_IN_JAVA: &[&str] = &[
@@ -160,9 +169,10 @@ fn kafka(
             if side == Side::Sink {
                 known.push((name.to_owned(), python(value)));
             }
-        } else {
+        } else if !BEYOND.iter().any(|(ours, nothing)| *ours == lower && nothing.eq_ignore_ascii_case(value))
+        {
             refused.push(Refusal {
-                what: format!("option '{name}' has no counterpart in Spark"),
+                what: format!("option '{name}' with '{value}' has no counterpart in Spark"),
                 way_out: "take it out of the pipeline, or out of a copy to export".into(),
             });
         }

@@ -95,6 +95,35 @@ async fn run_prints_sparks_progress_as_json_and_show_tells_what_the_checkpoint_h
 }
 
 #[tokio::test]
+async fn a_missed_latency_objective_is_warned_of_once() {
+    let broker = EmbeddedBroker::start(&[("in", 1), ("out", 1)]).unwrap();
+    let sender = Sender::new(broker.bootstrap_servers());
+    // Written long ago, in batches of their own.
+    for _ in 0..3 {
+        sender.send("in", &Record { timestamp: Some(1_000_000_000_000), ..Record::value(0, "a") });
+    }
+    sender.flush();
+    let folder = tempfile::tempdir().unwrap();
+    let sql =
+        copy(broker.bootstrap_servers()).replace("'earliest'", "'earliest', 'maxOffsetsPerTrigger' '1'");
+    let path = pipeline(folder.path(), &sql);
+    let run = |slo: &'static str| {
+        let checkpoint = format!("memory://{slo}");
+        let path = path.to_str().unwrap().to_owned();
+        async move {
+            let args = ["run", &path, "--checkpoint", &checkpoint, "--trigger", "available-now"];
+            ended(&[&args[..], &["--latency-slo", slo]].concat()).await
+        }
+    };
+    let missed = run("1s@p99").await;
+    assert!(missed.status.success(), "{}", missed.stderr);
+    assert_eq!(missed.stderr.matches("misses its latencySlo 1000ms@p99").count(), 1, "{}", missed.stderr);
+    let wrong = run("fast").await;
+    assert_eq!(wrong.status.code(), Some(2), "{}", wrong.stderr);
+    assert!(wrong.stderr.contains("5ms@p99"), "{}", wrong.stderr);
+}
+
+#[tokio::test]
 async fn sigterm_commits_the_running_epoch_and_exits_with_0() {
     let broker = EmbeddedBroker::start(&[("in", 1), ("out", 1)]).unwrap();
     let folder = tempfile::tempdir().unwrap();
@@ -126,6 +155,10 @@ async fn a_wrong_command_exits_with_2_and_a_failed_query_with_1_and_one_line() {
         "count.sql",
         &copy("127.0.0.1:1").replace("key, value FROM events", "count(*) AS value FROM events"),
     );
+    let noop =
+        file("noop.sql", &copy("127.0.0.1:1").replace("copies STORED AS KAFKA", "copies STORED AS NOOP"));
+    let no_acks =
+        file("no_acks.sql", &copy("127.0.0.1:1").replace("/out'", "/out' OPTIONS ('kafka.acks' '1')"));
     let broken = file("broken.sql", "SELEC 1");
     let typo = file("typo.sql", &copy("127.0.0.1:1").replace("startingOffsets", "startingOfsets"));
     let two = file("two.sql", &format!("{0}{0}", "INSERT INTO copies SELECT 1 AS value FROM events;"));
@@ -139,9 +172,33 @@ async fn a_wrong_command_exits_with_2_and_a_failed_query_with_1_and_one_line() {
         (vec!["run", "/no/such.sql", "--checkpoint", checkpoint, "--trigger", "once"], 2, "/no/such.sql"),
         (vec!["run", &typo, "--checkpoint", checkpoint, "--trigger", "once"], 2, "startingofsets"),
         (
-            vec!["run", &good, "--checkpoint", checkpoint, "--trigger", "once", "--delivery", "exactly-once"],
+            vec!["run", &good, "--checkpoint", checkpoint, "--trigger", "once", "--delivery", "twice"],
             2,
-            "at-least-once",
+            "at-least-once or exactly-once",
+        ),
+        (
+            vec!["run", &noop, "--checkpoint", checkpoint, "--trigger", "once", "--delivery", "exactly-once"],
+            2,
+            "delivery",
+        ),
+        (
+            vec![
+                "run",
+                &no_acks,
+                "--checkpoint",
+                checkpoint,
+                "--trigger",
+                "once",
+                "--delivery",
+                "exactly-once",
+            ],
+            2,
+            "kafka.acks",
+        ),
+        (
+            vec!["run", &good, "--checkpoint", checkpoint, "--trigger", "once", "--restart", "always"],
+            2,
+            "on-failure:MAX/WINDOW",
         ),
         (vec!["run", &count, "--checkpoint", checkpoint, "--trigger", "once"], 1, "aggregation"),
         (vec!["run", &broken, "--checkpoint", checkpoint, "--trigger", "once"], 1, "SELEC"),

@@ -171,7 +171,7 @@ async fn a_lost_record_of_an_assigned_or_matched_topic_is_read_around_only_when_
             sender.send(&topic, &Record::value(0, format!("0/{offset}")));
         }
         sender.flush();
-        crate::support::kafka::delete_records_before(&topic, 5).await;
+        crate::support::kafka::delete_records_before(&topic, 0, 5).await;
         let error = read(&options("true"), folder.path()).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::DataLoss, "{error}");
         let read = read(&options("false"), folder.path()).await.unwrap();

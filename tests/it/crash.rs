@@ -13,16 +13,16 @@ use crate::support::engine::{Engine, pipeline};
 use crate::support::eventually;
 use crate::support::kafka::{Record, Sender, brokers, ends, everything, topic};
 
-const PARTITIONS: i32 = 4;
+pub(crate) const PARTITIONS: i32 = 4;
 
 /// Sends numbered records to all partitions until told to stop.
-struct Load {
+pub(crate) struct Load {
     stop: Arc<AtomicBool>,
     thread: std::thread::JoinHandle<i64>,
 }
 
 impl Load {
-    fn start(topic: &str) -> Self {
+    pub(crate) fn start(topic: &str) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let (stopped, topic) = (Arc::clone(&stop), topic.to_owned());
         let thread = std::thread::spawn(move || {
@@ -42,7 +42,7 @@ impl Load {
     }
 
     /// Records sent to each partition.
-    fn end(self) -> i64 {
+    pub(crate) fn end(self) -> i64 {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.join().unwrap()
     }
@@ -67,7 +67,7 @@ fn committed(checkpoint: &Path, source: &str) -> BTreeMap<i32, i64> {
 }
 
 /// Each row says which record it came from.
-fn sql(source: &str, sink: &str) -> String {
+pub(crate) fn sql(source: &str, sink: &str) -> String {
     let brokers = brokers();
     format!(
         "CREATE EXTERNAL TABLE events STORED AS KAFKA LOCATION 'kafka://{brokers}/{source}'
@@ -78,7 +78,7 @@ fn sql(source: &str, sink: &str) -> String {
     )
 }
 
-fn parse(record: Record) -> (i32, i64) {
+pub(crate) fn parse(record: Record) -> (i32, i64) {
     let text = String::from_utf8(record.value.unwrap()).unwrap();
     let parts: Vec<i64> = text.split('/').map(|part| part.parse().unwrap()).collect();
     assert_eq!(parts[1], parts[2], "record {text}: the value at an offset is the one that was sent there");

@@ -221,7 +221,7 @@ async fn lost_records_end_the_query_unless_it_may_go_on_without_them() {
     let query = start(true, Trigger::AvailableNow).await.unwrap();
     in_time("the end", query.await_termination()).await.unwrap();
     send(3..10);
-    delete_records_before(&source, 7).await;
+    delete_records_before(&source, 0, 7).await;
     for trigger in [Trigger::AvailableNow, Trigger::Continuous(Duration::from_millis(50))] {
         let error = start(true, trigger).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::DataLoss, "{error}");

@@ -3,26 +3,29 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-/// Each room and the rooms that it may name. What is not here may be named by all: `epoch`, `error`, `options`.
+/// Each room and the rooms that it may name. What is not here may be named by all: `epoch`, `error`, `options`, `provenance`.
 const MAY_KNOW: &[(&str, &[&str])] = &[
     ("checkpoint", &[]),
-    ("kafka", &[]),
+    ("telemetry", &[]),
+    ("kafka", &["telemetry"]),
     ("testing", &[]),
     ("source", &["kafka"]),
-    ("sink", &["kafka"]),
-    ("plan", &["source"]),
-    ("query", &[]),
-    ("engine", &["plan", "source", "sink", "checkpoint", "query"]),
+    ("sink", &["kafka", "telemetry"]),
+    ("plan", &["source", "telemetry"]),
+    ("query", &["telemetry"]),
+    ("engine", &["plan", "source", "sink", "checkpoint", "query", "telemetry"]),
     ("spark", &["plan", "checkpoint", "query"]),
-    ("session", &["engine", "plan", "source", "sink", "checkpoint", "query", "spark"]),
+    ("session", &["engine", "plan", "source", "sink", "checkpoint", "query", "spark", "telemetry"]),
 ];
-const COMMON: &[&str] = &["epoch", "error", "options"];
+const COMMON: &[&str] = &["epoch", "error", "options", "provenance"];
 /// What tests beside the code may name in every room, with the store that it stands in for.
 const TESTING: &str = "testing";
 /// Files that may name these, beside the rooms in the second part.
 const MAY_NAME: &[(&str, &[&str])] = &[
     ("rdkafka::", &["kafka", "source/kafka", "sink/kafka", "bin/epochflow/demo.rs"]),
     ("object_store::", &["checkpoint", "testing"]),
+    ("metrics_exporter_prometheus::", &["bin"]),
+    ("hdrhistogram::", &["telemetry", "bin"]),
 ];
 
 pub(crate) fn sources() -> Vec<(PathBuf, String)> {

@@ -7,17 +7,19 @@ mod checkpoint;
 mod demo;
 mod export;
 mod interrupts;
+mod metrics;
 mod progress;
 mod run;
 mod show;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use epochflow::checkpoint::RewindTo;
-use epochflow::{EpochId, ErrorKind, Result, Trigger};
+use epochflow::{Delivery, EpochId, ErrorKind, LatencySlo, RestartPolicy, Result, Trigger};
 use tracing_subscriber::EnvFilter;
 
 /// SQL over Kafka, about a millisecond from record in to record out.
@@ -133,9 +135,19 @@ struct RunArgs {
     /// stdout.
     #[arg(long, value_enum, default_value_t = ProgressMode::Plain)]
     progress: ProgressMode,
-    /// What the sink promises.
-    #[arg(long, value_enum, default_value_t = Delivery::AtLeastOnce)]
-    delivery: Delivery,
+    /// What the sink promises: at-least-once or exactly-once; wins over the sink table's option.
+    #[arg(long, value_parser = delivery)]
+    delivery: Option<Delivery>,
+    /// What to do when the query fails in a way that another attempt may mend: never, on-failure (10 restarts in 10
+    /// minutes), or on-failure:MAX/WINDOW such as on-failure:3/1m.
+    #[arg(long, default_value = "on-failure", value_parser = restart_policy)]
+    restart: RestartPolicy,
+    /// Serve metrics for Prometheus at http://HOST:PORT/metrics.
+    #[arg(long, value_name = "HOST:PORT", value_parser = metrics::address)]
+    metrics_addr: Option<SocketAddr>,
+    /// What rows may take from their timestamp to the acknowledgement, such as 5ms@p99: counted, and reported when missed.
+    #[arg(long, value_name = "SLO", value_parser = latency_slo)]
+    latency_slo: Option<LatencySlo>,
     #[command(flatten)]
     store: StoreArgs,
 }
@@ -154,13 +166,19 @@ enum ProgressMode {
     None,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Delivery {
-    AtLeastOnce,
-    ExactlyOnce,
+fn trigger(text: &str) -> Result<Trigger> {
+    text.parse()
 }
 
-fn trigger(text: &str) -> Result<Trigger> {
+fn delivery(text: &str) -> Result<Delivery> {
+    text.parse()
+}
+
+fn restart_policy(text: &str) -> Result<RestartPolicy> {
+    text.parse()
+}
+
+fn latency_slo(text: &str) -> Result<LatencySlo> {
     text.parse()
 }
 

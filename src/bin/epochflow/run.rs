@@ -6,24 +6,28 @@ use epochflow::{DataStreamWriter, Error, ErrorKind, Result, StreamSession, Trigg
 
 use super::interrupts::Interrupts;
 use super::progress::ProgressPrinter;
-use super::{Delivery, RunArgs};
+use super::{RunArgs, metrics};
 
 /// Runs a pipeline until it ends, fails, or is told to stop.
 pub(super) async fn run(args: RunArgs) -> Result<()> {
-    if args.delivery == Delivery::ExactlyOnce {
-        return Err(Error::new(
-            ErrorKind::Usage,
-            "--delivery exactly-once is not available in this version; use at-least-once, where a clean stop and restart repeats nothing",
-        ));
+    if let Some(address) = args.metrics_addr {
+        metrics::serve(address)?;
     }
     let mut interrupts = Interrupts::listen()?;
     let session = StreamSession::new()?;
     let mut writer = read(&session, &args.pipeline)
         .await?
         .option("checkpointLocation", &args.checkpoint)
-        .trigger(args.trigger);
+        .trigger(args.trigger)
+        .restart(args.restart);
     for (name, value) in args.store.options {
         writer = writer.store_option(name, value);
+    }
+    if let Some(slo) = args.latency_slo {
+        writer = writer.option("latencySlo", slo);
+    }
+    if let Some(delivery) = args.delivery {
+        writer = writer.delivery(delivery);
     }
     if let Some(name) = args.name {
         writer = writer.query_name(name);

@@ -2,8 +2,11 @@
 //!
 //! Columns are taken by name, as in Spark: `value` (text or binary, required), `key`, `topic`, `partition`, `headers`;
 //! beyond Spark a `timestamp`. Each writer counts the acks of its running epoch, so the end of an epoch waits for no flush.
+//! `exactly_once.rs` puts each epoch into a transaction.
 
 mod columns;
+mod exactly_once;
+mod origins;
 mod writer;
 
 use std::sync::Arc;
@@ -14,13 +17,16 @@ use async_trait::async_trait;
 use rdkafka::ClientConfig;
 
 use self::columns::ColumnMap;
+use self::exactly_once::{TransactionConfig, Transactions};
+use self::origins::OriginColumns;
 use self::writer::KafkaWriter;
-use super::{CommitMessage, Sink, SinkProvider, SinkWriter};
-use crate::epoch::EpochId;
+use super::{CommitMessage, Delivery, Sink, SinkOwner, SinkProvider, SinkWriter};
+use crate::epoch::{EpochId, SourceOffsets};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kafka::config::{Role, check_options, client_config};
 use crate::kafka::producer::AckedProducer;
 use crate::options::Options;
+use crate::provenance::Provenance;
 
 /// Makes Kafka sinks.
 #[derive(Debug)]
@@ -36,15 +42,34 @@ impl SinkProvider for KafkaSinkProvider {
         let topic = options.get("topic").map(|topic| Arc::from(topic.trim()));
         let columns = ColumnMap::new(schema, topic)?;
         let config = client_config(options, Role::Producer)?;
-        Ok(Arc::new(KafkaSink { columns, config, producer: parking_lot::Mutex::new(None) }))
+        let delivery = options.get("delivery").map_or(Ok(Delivery::default()), str::parse)?;
+        let exactly_once =
+            (delivery == Delivery::ExactlyOnce).then(|| TransactionConfig::new(options, &config));
+        let origins = match options.get("provenance").map_or(Ok(Provenance::default()), str::parse)? {
+            Provenance::None => None,
+            Provenance::Headers => Some(OriginColumns::find(schema)?),
+        };
+        Ok(Arc::new(KafkaSink {
+            columns,
+            origins,
+            config,
+            producer: parking_lot::Mutex::new(None),
+            exactly_once: exactly_once.transpose()?,
+            transactions: parking_lot::Mutex::new(None),
+        }))
     }
 }
 
 struct KafkaSink {
     columns: ColumnMap,
+    /// Where each row's origin goes into its headers.
+    origins: Option<OriginColumns>,
     config: ClientConfig,
     /// Made by `open`, shared by all writers: one connection to each broker.
     producer: parking_lot::Mutex<Option<AckedProducer>>,
+    exactly_once: Option<TransactionConfig>,
+    /// Made by `take_over`; its producers are then used instead.
+    transactions: parking_lot::Mutex<Option<Arc<Transactions>>>,
 }
 
 impl std::fmt::Debug for KafkaSink {
@@ -60,6 +85,9 @@ impl Sink for KafkaSink {
     }
 
     async fn open(&self) -> Result<()> {
+        if let Some(former) = self.producer.lock().take() {
+            former.discard();
+        }
         let config = self.config.clone();
         let topic = self.columns.topic.clone();
         let made = tokio::task::spawn_blocking(move || {
@@ -71,19 +99,58 @@ impl Sink for KafkaSink {
         });
         let producer =
             made.await.map_err(|e| Error::internal("opening a Kafka sink ended early").with_source(e))??;
-        *self.producer.lock() = Some(producer);
+        if self.exactly_once.is_none() {
+            *self.producer.lock() = Some(producer);
+        }
         Ok(())
     }
 
     fn writer(&self, _pipeline: usize) -> Result<Box<dyn SinkWriter>> {
+        if let Some(transactions) = &*self.transactions.lock() {
+            let writer =
+                KafkaWriter::exactly_once(Arc::clone(transactions), self.columns.clone(), self.origins);
+            return Ok(Box::new(writer));
+        }
         let producer = self.producer.lock();
         let producer = producer.as_ref().ok_or_else(|| Error::internal("the Kafka sink was not opened"))?;
-        Ok(Box::new(KafkaWriter::new(producer.topics(), self.columns.clone())))
+        Ok(Box::new(KafkaWriter::new(producer.topics(), self.columns.clone(), self.origins)))
     }
 
     async fn commit(&self, _epoch: EpochId, _messages: Vec<CommitMessage>) -> Result<()> {
         // Every record is acknowledged by now, and readers have seen it long since.
         Ok(())
+    }
+
+    fn delivery(&self) -> Delivery {
+        if self.exactly_once.is_some() { Delivery::ExactlyOnce } else { Delivery::AtLeastOnce }
+    }
+
+    async fn take_over(&self, owner: &SinkOwner) -> Result<Option<EpochId>> {
+        let Some(config) = &self.exactly_once else {
+            return Ok(None);
+        };
+        // What an earlier run has left open is aborted.
+        self.transactions.lock().take();
+        let (transactions, last) =
+            Transactions::take_over(config, owner, self.columns.topic.as_ref()).await?;
+        *self.transactions.lock() = Some(transactions);
+        Ok(last)
+    }
+
+    async fn commit_at(
+        &self,
+        epoch: EpochId,
+        ends: &[SourceOffsets],
+        messages: Vec<CommitMessage>,
+    ) -> Result<()> {
+        let transactions = self.transactions.lock().clone();
+        let Some(transactions) = transactions else {
+            return self.commit(epoch, messages).await;
+        };
+        let ends = ends.to_vec();
+        tokio::task::spawn_blocking(move || transactions.commit(epoch, &ends))
+            .await
+            .map_err(|e| Error::internal("committing a transaction ended early").with_source(e))?
     }
 }
 
@@ -94,9 +161,10 @@ fn wait_for_topic(producer: &AckedProducer, topic: &str, brokers: &str) -> Resul
     loop {
         match producer.partition_count(topic, Duration::from_secs(10)) {
             Ok(count) if count > 0 => return Ok(()),
+            Err(error) if producer.is_refused() => return Err(error),
             Err(error) if error.kind() == ErrorKind::Transient && attempt == 1 => {
                 return Err(Error::new(
-                    ErrorKind::Environment,
+                    ErrorKind::Transient,
                     format!("{error}; check option 'kafka.bootstrap.servers' ({brokers}) and the network"),
                 ));
             }

@@ -4,23 +4,26 @@
 //! a partition, `decode.rs` turns messages into columns.
 
 mod decode;
+mod lag;
 mod offsets;
 mod options;
 mod reader;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
+use parking_lot::Mutex;
 
 use self::options::{KafkaSourceOptions, Starting};
 use self::reader::KafkaReader;
-use super::{PartitionReader, ReadRequest, Source, SourceProvider};
+use super::{MinRecords, PartitionReader, ReadRequest, Source, SourceProvider};
 use crate::epoch::{Partition, SourceOffsets};
 use crate::error::{Error, ErrorKind, Result};
-use crate::kafka::consumer::PartitionedConsumer;
-use crate::kafka::lookup::{LookUp, Point};
+use crate::kafka::consumer::{PartitionedConsumer, Watermarks};
+use crate::kafka::lookup::{LookUp, Partitions, Point};
 use crate::options::Options;
 
 /// Makes Kafka sources. Every session knows it as `kafka`; it is public for looking at topics without a query.
@@ -41,8 +44,15 @@ struct KafkaSource {
     options: KafkaSourceOptions,
     schema: SchemaRef,
     /// Made at the first question: a plan can be explained without a broker.
-    look_up: parking_lot::Mutex<Option<LookUp>>,
+    look_up: Mutex<Option<LookUp>>,
+    /// The partitions as of a short time ago: an idle query asks for its ends a hundred times a second.
+    known: Mutex<Option<(Instant, BTreeSet<Partition>)>>,
+    /// Of the partitions that are being read.
+    watermarks: Mutex<Option<Watermarks>>,
 }
+
+/// How long [`KafkaSource::latest_offsets`] takes partitions for known.
+const KNOWN_FOR: Duration = Duration::from_secs(1);
 
 impl std::fmt::Debug for KafkaSource {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -54,7 +64,8 @@ impl KafkaSource {
     fn new(options: &Options) -> Result<Self> {
         let options = KafkaSourceOptions::parse(options)?;
         let schema = decode::schema(options.include_headers);
-        Ok(Self { options, schema, look_up: parking_lot::Mutex::new(None) })
+        let (look_up, known, watermarks) = Default::default();
+        Ok(Self { options, schema, look_up, known, watermarks })
     }
 
     fn look_up(&self) -> Result<LookUp> {
@@ -67,8 +78,35 @@ impl KafkaSource {
         Ok(look_up)
     }
 
-    async fn partitions(&self) -> Result<BTreeSet<Partition>> {
-        self.look_up()?.partitions(self.options.subscription.clone()).await
+    async fn partitions(&self) -> Result<Partitions> {
+        let found = self.look_up()?.partitions(self.options.subscription.clone()).await?;
+        *self.known.lock() = Some((Instant::now(), found.there.clone()));
+        Ok(found)
+    }
+
+    /// Partitions with their first and their next offsets, and what of `committed` is lost. What brokers tell while a
+    /// leader moves may look like a loss, so that is asked again.
+    async fn present(
+        &self,
+        committed: &SourceOffsets,
+    ) -> Result<(SourceOffsets, SourceOffsets, Vec<String>)> {
+        let look_up = self.look_up()?;
+        let mut retries_left = self.options.patience.retries;
+        loop {
+            let Partitions { there, missing } = self.partitions().await?;
+            let is_new = |topic| committed.keys().all(|partition| partition.topic != topic);
+            if let Some((_, error)) = missing.into_iter().find(|(topic, _)| is_new(Arc::clone(topic))) {
+                return Err(error);
+            }
+            let earliest = look_up.ends(there.iter().cloned(), Point::Earliest).await?;
+            let latest = look_up.ends(there, Point::Latest).await?;
+            let losses = losses(committed, &earliest, &latest);
+            if losses.is_empty() || retries_left == 0 {
+                return Ok((earliest, latest, losses));
+            }
+            retries_left -= 1;
+            tokio::time::sleep(self.options.patience.retry_after).await;
+        }
     }
 
     async fn at_times(&self, times: SourceOffsets) -> Result<SourceOffsets> {
@@ -108,6 +146,28 @@ impl KafkaSource {
         offsets.extend(look_up.ends(at(-2), Point::Earliest).await?);
         Ok(offsets)
     }
+}
+
+/// What the checkpoint needs and is not there any more, in words.
+fn losses(committed: &SourceOffsets, earliest: &SourceOffsets, latest: &SourceOffsets) -> Vec<String> {
+    let mut losses = Vec::new();
+    for (partition, offset) in committed {
+        match earliest.get(partition) {
+            None => losses.push(format!("partition {partition} is gone")),
+            Some(first) if offset < first => {
+                losses.push(format!("{partition} begins at {first}, the checkpoint stands at {offset}"));
+            }
+            _ => {}
+        }
+        if let Some(end) = latest.get(partition).filter(|end| *end < offset) {
+            losses.push(format!("{partition} ends at {end}, the checkpoint stands at {offset}"));
+        }
+    }
+    for (partition, first) in earliest.iter().filter(|(p, first)| **first > 0 && !committed.contains_key(*p))
+    {
+        losses.push(format!("the new partition {partition} begins at {first}"));
+    }
+    losses
 }
 
 fn check_all_named(option: &str, given: &SourceOffsets, partitions: &BTreeSet<Partition>) -> Result<()> {
@@ -152,7 +212,10 @@ impl Source for KafkaSource {
     }
 
     async fn initial_offsets(&self) -> Result<SourceOffsets> {
-        let partitions = self.partitions().await?;
+        let Partitions { there: partitions, missing } = self.partitions().await?;
+        if let Some((_, error)) = missing.into_iter().next() {
+            return Err(error);
+        }
         let look_up = self.look_up()?;
         match &self.options.starting {
             Starting::Earliest => look_up.ends(partitions, Point::Earliest).await,
@@ -172,33 +235,29 @@ impl Source for KafkaSource {
     }
 
     async fn latest_offsets(&self) -> Result<SourceOffsets> {
-        let partitions = self.partitions().await?;
-        self.look_up()?.ends(partitions, Point::Latest).await
+        let known = self.known.lock().clone().filter(|(since, _)| since.elapsed() < KNOWN_FOR);
+        let partitions = match known {
+            Some((_, partitions)) => partitions,
+            // What is gone is for `resume_offsets` to judge.
+            None => self.partitions().await?.there,
+        };
+        let ends = self.look_up()?.ends(partitions, Point::Latest).await;
+        if ends.is_err() {
+            *self.known.lock() = None;
+        }
+        ends
+    }
+
+    fn known_ends(&self) -> Option<SourceOffsets> {
+        self.watermarks.lock().as_ref()?.ends()
+    }
+
+    fn metrics(&self, end: &SourceOffsets, latest: Option<&SourceOffsets>) -> BTreeMap<String, String> {
+        latest.map(|latest| lag::metrics(end, latest)).unwrap_or_default()
     }
 
     async fn resume_offsets(&self, committed: &SourceOffsets) -> Result<SourceOffsets> {
-        let partitions = self.partitions().await?;
-        let look_up = self.look_up()?;
-        let earliest = look_up.ends(partitions.iter().cloned(), Point::Earliest).await?;
-        let latest = look_up.ends(partitions, Point::Latest).await?;
-        let mut losses = Vec::new();
-        for (partition, offset) in committed {
-            match earliest.get(partition) {
-                None => losses.push(format!("partition {partition} is gone")),
-                Some(first) if offset < first => {
-                    losses.push(format!("{partition} begins at {first}, the checkpoint stands at {offset}"));
-                }
-                _ => {}
-            }
-            if let Some(end) = latest.get(partition).filter(|end| *end < offset) {
-                losses.push(format!("{partition} ends at {end}, the checkpoint stands at {offset}"));
-            }
-        }
-        for (partition, first) in
-            earliest.iter().filter(|(p, first)| **first > 0 && !committed.contains_key(*p))
-        {
-            losses.push(format!("the new partition {partition} begins at {first}"));
-        }
+        let (earliest, latest, losses) = self.present(committed).await?;
         if !losses.is_empty() {
             let losses = losses.join("; ");
             if self.options.fail_on_data_loss {
@@ -218,8 +277,16 @@ impl Source for KafkaSource {
             .collect())
     }
 
+    async fn cluster(&self) -> Result<Option<String>> {
+        self.look_up()?.cluster().await.map(Some)
+    }
+
     fn max_records_per_batch(&self) -> Option<u64> {
         self.options.max_records_per_batch
+    }
+
+    fn min_records_per_batch(&self) -> Option<MinRecords> {
+        self.options.min_records_per_batch
     }
 
     async fn open(&self, request: ReadRequest) -> Result<Vec<Box<dyn PartitionReader>>> {
@@ -236,13 +303,19 @@ impl Source for KafkaSource {
             config.set("auto.offset.reset", "earliest");
         }
         let opened = tokio::task::spawn_blocking(move || {
-            let queues = PartitionedConsumer::new(&config)?.assign(&request.start)?;
+            let consumer = PartitionedConsumer::new(&config)?;
+            let queues = consumer.assign(&request.start)?;
+            let watermarks = consumer.watermarks(request.start.keys().cloned());
             let readers = queues.into_iter().zip(request.start).map(|(queue, (partition, start))| {
                 let reader = KafkaReader::new(queue, partition, Arc::clone(&projected), start);
                 Box::new(reader) as Box<dyn PartitionReader>
             });
-            Ok(readers.collect())
+            Ok::<_, Error>((readers.collect(), watermarks))
         });
-        opened.await.map_err(|e| Error::internal("opening a Kafka source ended early").with_source(e))?
+        let (readers, watermarks) = opened
+            .await
+            .map_err(|e| Error::internal("opening a Kafka source ended early").with_source(e))??;
+        *self.watermarks.lock() = Some(watermarks);
+        Ok(readers)
     }
 }

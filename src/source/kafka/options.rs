@@ -1,5 +1,6 @@
 //! The Kafka source's options, parsed once into a value without contradictions.
 
+use std::fmt;
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
@@ -10,7 +11,8 @@ use crate::epoch::SourceOffsets;
 use crate::error::{Error, Result};
 use crate::kafka::config::{Role, check_options, client_config};
 use crate::kafka::lookup::{Patience, Subscription};
-use crate::options::{Options, invalid};
+use crate::options::{Options, invalid, parse_duration};
+use crate::source::MinRecords;
 
 /// Where a new query starts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,7 +27,7 @@ pub(super) enum Starting {
     Times(SourceOffsets),
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct KafkaSourceOptions {
     pub(super) subscription: Subscription,
     /// As written, for the description.
@@ -35,9 +37,17 @@ pub(super) struct KafkaSourceOptions {
     pub(super) latest_if_no_match: bool,
     pub(super) fail_on_data_loss: bool,
     pub(super) max_records_per_batch: Option<u64>,
+    pub(super) min_records_per_batch: Option<MinRecords>,
     pub(super) include_headers: bool,
     pub(super) patience: Patience,
     pub(super) client: ClientConfig,
+}
+
+/// Without the client's settings, some of which are secrets.
+impl fmt::Debug for KafkaSourceOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("KafkaSourceOptions").field(&self.subscribed).finish()
+    }
 }
 
 impl KafkaSourceOptions {
@@ -52,11 +62,18 @@ impl KafkaSourceOptions {
         }
         let (subscription, subscribed) = subscription(options)?;
         let mut client = client_config(options, Role::Consumer)?;
-        if client.get("group.id").is_none() {
+        let prefix = options.get("groupIdPrefix");
+        if client.get("group.id").is_some() {
+            if prefix.is_some() {
+                tracing::warn!("option 'groupIdPrefix' has no effect beside 'kafka.group.id'");
+            }
+        } else {
             // librdkafka assigns partitions only to consumers with a group; nothing is ever committed to it.
-            let prefix = options.get("groupIdPrefix").unwrap_or("epochflow-source");
+            let prefix = prefix.unwrap_or("epochflow-source");
             client.set("group.id", format!("{prefix}-{}", uuid::Uuid::new_v4()));
         }
+        check_met_by_design(options)?;
+        let max_records_per_batch = options.positive("maxOffsetsPerTrigger")?;
         let retries = options.parse("fetchOffset.numRetries", "a whole number")?.unwrap_or(3);
         let retry_after = options.parse("fetchOffset.retryIntervalMs", "milliseconds")?.unwrap_or(1000);
         Ok(Self {
@@ -65,7 +82,8 @@ impl KafkaSourceOptions {
             starting: starting(options)?,
             latest_if_no_match: latest_if_no_match(options)?,
             fail_on_data_loss: options.boolean("failOnDataLoss", true)?,
-            max_records_per_batch: options.positive("maxOffsetsPerTrigger")?,
+            max_records_per_batch,
+            min_records_per_batch: min_records_per_batch(options, max_records_per_batch)?,
             include_headers: options.boolean("includeHeaders", false)?,
             patience: Patience {
                 request: Duration::from_secs(10),
@@ -75,6 +93,31 @@ impl KafkaSourceOptions {
             client,
         })
     }
+}
+
+fn min_records_per_batch(options: &Options, max: Option<u64>) -> Result<Option<MinRecords>> {
+    let max_delay = match options.get("maxTriggerDelay") {
+        Some(delay) => parse_duration(delay).map_err(|error| error.context("option 'maxTriggerDelay'"))?,
+        None => Duration::from_secs(15 * 60),
+    };
+    let Some(records) = options.positive("minOffsetsPerTrigger")? else {
+        return Ok(None);
+    };
+    match max.filter(|max| *max < records) {
+        None => Ok(Some(MinRecords { records, max_delay })),
+        Some(max) => Err(Error::usage(format!(
+            "option 'minOffsetsPerTrigger' has the value '{records}', which is more than the {max} of 'maxOffsetsPerTrigger'; no batch could have so many records"
+        ))),
+    }
+}
+
+/// Options of Spark that say how its tasks share out and fetch the records of a batch. Here each partition has a pipeline,
+/// which takes records as they arrive, in batches of bounded size: there is nothing to set, only to check.
+fn check_met_by_design(options: &Options) -> Result<()> {
+    options.positive("minPartitions")?;
+    options.positive("maxRecordsPerPartition")?;
+    options.parse::<u64>("kafkaConsumer.pollTimeoutMs", "milliseconds, 0 or more")?;
+    Ok(())
 }
 
 fn subscription(options: &Options) -> Result<(Subscription, String)> {
@@ -196,6 +239,31 @@ mod tests {
     }
 
     #[test]
+    fn a_batch_may_wait_for_records_a_quarter_of_an_hour_unless_told_otherwise() {
+        let min = |options: &[(&str, &str)]| parse(options).unwrap().min_records_per_batch;
+        let (records, minute) = (5, Duration::from_secs(60));
+        assert_eq!(min(&[("subscribe", "a"), ("maxTriggerDelay", "1m")]), None);
+        assert_eq!(
+            min(&[("subscribe", "a"), ("minOffsetsPerTrigger", "5")]),
+            Some(MinRecords { records, max_delay: 15 * minute })
+        );
+        assert_eq!(
+            min(&[("subscribe", "a"), ("minOffsetsPerTrigger", "5"), ("maxTriggerDelay", "1 minute")]),
+            Some(MinRecords { records, max_delay: minute })
+        );
+    }
+
+    #[test]
+    fn the_group_has_the_prefix_or_is_the_one_that_was_given() {
+        let group =
+            |options: &[(&str, &str)]| parse(options).unwrap().client.get("group.id").unwrap().to_owned();
+        assert!(group(&[("subscribe", "a")]).starts_with("epochflow-source-"));
+        assert!(group(&[("subscribe", "a"), ("groupIdPrefix", "mine")]).starts_with("mine-"));
+        let both = [("subscribe", "a"), ("groupIdPrefix", "mine"), ("kafka.group.id", "ours")];
+        assert_eq!(group(&both), "ours");
+    }
+
+    #[test]
     fn what_is_wrong_is_named() {
         for (options, hint) in [
             (&[][..], "needs one of"),
@@ -208,6 +276,22 @@ mod tests {
             (&[("subscribe", "a"), ("failOnDataLoss", "maybe")], "true or false"),
             (&[("subscribe", "a"), ("maxOffsetsPerTrigger", "0")], "greater than 0"),
             (&[("subscribe", "a"), ("endingOffsets", "latest")], "available-now"),
+            (&[("subscribe", "a"), ("endingOffsetsByTimestamp", "{}")], "available-now"),
+            (&[("subscribe", "a"), ("endingTimestamp", "1")], "available-now"),
+            (
+                &[("subscribe", "a"), ("minOffsetsPerTrigger", "20"), ("maxOffsetsPerTrigger", "15")],
+                "more than the 15",
+            ),
+            (&[("subscribe", "a"), ("minOffsetsPerTrigger", "many")], "greater than 0"),
+            (&[("subscribe", "a"), ("maxTriggerDelay", "soon")], "option 'maxTriggerDelay'"),
+            (&[("subscribe", "a"), ("minPartitions", "1.0")], "greater than 0"),
+            (&[("subscribe", "a"), ("maxRecordsPerPartition", "-1")], "greater than 0"),
+            (&[("subscribe", "a"), ("kafkaConsumer.pollTimeoutMs", "-1")], "milliseconds"),
+            (&[("subscribe", "a"), ("fetchOffset.numRetries", "x")], "a whole number"),
+            (&[("subscribe", "a"), ("startingTimestamp", "now")], "milliseconds since 1970"),
+            (&[("subscribe", "a"), ("startingOffsetsByTimestamp", "1")], "'startingOffsetsByTimestamp'"),
+            (&[("subscribe", "a"), ("startingOffsetsByTimestampStrategy", "first")], "error or latest"),
+            (&[("subscribe", "a"), ("startingOffset", "latest")], "did you mean 'startingOffsets'?"),
         ] {
             let error = parse(options).unwrap_err().to_string();
             assert!(error.contains(hint), "{error}");

@@ -1,6 +1,7 @@
 //! Reads one Kafka partition.
 
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -11,10 +12,7 @@ use crate::epoch::{Offset, Partition};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kafka::consumer::{Messages, PartitionQueue};
 use crate::kafka::kind_of;
-use crate::source::PartitionReader;
-
-/// Rows of a batch at most: enough for the operators to run at full speed, small beside the caches.
-const MAX_ROWS: usize = 4096;
+use crate::source::{MAX_BATCH_ROWS, PartitionReader, RecordTimes};
 
 pub(super) struct KafkaReader {
     /// Read from the queue, but at or beyond the end of the batch they were read for. Before the queue, whose client must
@@ -24,6 +22,10 @@ pub(super) struct KafkaReader {
     partition: Partition,
     projected: SchemaRef,
     position: Offset,
+    /// Since when `ahead`, or the batch handed out last, could have been read.
+    arrived: Option<Instant>,
+    /// Timestamp of the oldest record of that batch.
+    oldest: Option<i64>,
 }
 
 impl KafkaReader {
@@ -33,12 +35,18 @@ impl KafkaReader {
         projected: SchemaRef,
         start: Offset,
     ) -> Self {
-        Self { ahead: Messages::default(), queue, partition, projected, position: start }
+        let (ahead, arrived, oldest) = (Messages::default(), None, None);
+        Self { ahead, queue, partition, projected, position: start, arrived, oldest }
     }
 
     /// Splits `messages` into records before `end`, which are returned, and what comes after, which is kept. Errors
     /// and the end of the partition stand between records, in the order of arrival.
     fn take_before(&mut self, mut messages: Messages, end: Offset) -> Result<Messages> {
+        if let Some(first) = messages.iter().find(|message| message.error().is_none())
+            && first.offset() < self.position
+        {
+            return Err(self.other_partition(&format!("it is read from {} again", first.offset())));
+        }
         let stop = messages.iter().position(|message| message.error().is_some() || message.offset() >= end);
         let Some(stop) = stop else {
             if let Some(last) = messages.iter().last() {
@@ -72,10 +80,16 @@ impl KafkaReader {
 
     fn on_error(&mut self, code: RDKafkaErrorCode, offset: Offset) -> Result<()> {
         match code {
+            RDKafkaErrorCode::PartitionEOF if offset < self.position => {
+                Err(self.other_partition(&format!("it ends at {offset}")))
+            }
             RDKafkaErrorCode::PartitionEOF => {
-                self.position = self.position.max(offset);
+                self.position = offset;
                 Ok(())
             }
+            RDKafkaErrorCode::UnknownTopicOrPartition
+            | RDKafkaErrorCode::UnknownTopic
+            | RDKafkaErrorCode::UnknownPartition => Err(self.other_partition("it is gone")),
             RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange => Err(super::data_loss(
                 &format!("offset {} of {} is no longer in Kafka", self.position, self.partition),
             )),
@@ -85,6 +99,20 @@ impl KafkaReader {
             }
             code => Err(Error::new(kind_of(code), format!("cannot read {}: {code}", self.partition))),
         }
+    }
+}
+
+impl KafkaReader {
+    /// The topic was deleted or made anew under the reader. The query goes on from its last commit, and there
+    /// `failOnDataLoss` decides.
+    fn other_partition(&self, found: &str) -> Error {
+        Error::new(
+            ErrorKind::Transient,
+            format!(
+                "{} was deleted or made anew: it was read up to {}, and {found}",
+                self.partition, self.position
+            ),
+        )
     }
 }
 
@@ -101,13 +129,14 @@ impl PartitionReader for KafkaReader {
         while self.position < end {
             let mut messages = std::mem::take(&mut self.ahead);
             if messages.is_empty() {
-                self.queue.read(cx, &mut messages, MAX_ROWS);
+                self.arrived = self.queue.read(cx, &mut messages, MAX_BATCH_ROWS);
                 if messages.is_empty() {
                     return Poll::Pending;
                 }
             }
             let records = self.take_before(messages, end)?;
             if !records.is_empty() {
+                self.oldest = records.iter().map(|m| m.timestamp().0).filter(|millis| *millis >= 0).min();
                 let batch = decode::batch(&records, &self.partition, &self.projected).map_err(|e| {
                     Error::internal(format!("cannot build a batch of {}", self.partition)).with_source(e)
                 });
@@ -115,5 +144,8 @@ impl PartitionReader for KafkaReader {
             }
         }
         Poll::Pending
+    }
+    fn times(&self) -> RecordTimes {
+        RecordTimes { oldest: self.oldest, arrived: self.arrived }
     }
 }

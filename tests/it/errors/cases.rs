@@ -124,7 +124,7 @@ const SINK_OPTIONS: &[(&str, Words)] = &[
     ("'kafka.linger.ms' 'soon'", &["kafka.linger.ms", "'soon'"]),
     ("'kafka.linger.ms' '-1'", &["kafka.linger.ms", "'-1'"]),
     ("'kafka.compression.type' 'rar'", &["kafka.compression.type", "'rar'"]),
-    ("'kafka.buffer.memory' '1000'", &["kafka.buffer.memory", "kafka.queue.buffering.max.kbytes"]),
+    ("'kafka.buffer.memory' 'much'", &["kafka.buffer.memory", "'much'"]),
     ("'kafka.max.block.ms' '1000'", &["kafka.max.block.ms", "kafka.message.timeout.ms"]),
     ("'kafka.partitioner' 'mine'", &["kafka.partitioner", "'mine'"]),
     ("'kafka.bootstrap.servers' ' '", &["kafka.bootstrap.servers", "host:port"]),
@@ -301,13 +301,13 @@ const SURROUNDINGS: &[(&str, &str, ErrorKind, Words)] = &[
     (
         "'kafka.security.protocol' 'SSL', 'fetchOffset.numRetries' '0'",
         "",
-        Transient,
+        Environment,
         &["kafka.security.protocol"],
     ),
     (
         "'kafka.security.protocol' 'SASL_PLAINTEXT', 'kafka.sasl.mechanism' 'PLAIN', 'kafka.sasl.username' 'me', 'kafka.sasl.password' 'hunter2', 'fetchOffset.numRetries' '0'",
         "",
-        Transient,
+        Environment,
         &["kafka.sasl"],
     ),
 ];

@@ -104,17 +104,14 @@ impl Engine {
 
     /// Starts `epochflow run` quietly.
     pub(crate) fn run(pipeline: &Path, checkpoint: &Path, trigger: &str) -> Self {
+        Self::run_delivering("at-least-once", pipeline, checkpoint, trigger)
+    }
+
+    /// The same with `--delivery`.
+    pub(crate) fn run_delivering(delivery: &str, pipeline: &Path, checkpoint: &Path, trigger: &str) -> Self {
         let (pipeline, checkpoint) = (pipeline.to_str().unwrap(), checkpoint.to_str().unwrap());
-        Self::start(&[
-            "run",
-            pipeline,
-            "--checkpoint",
-            checkpoint,
-            "--trigger",
-            trigger,
-            "--progress",
-            "none",
-        ])
+        let place = ["run", pipeline, "--checkpoint", checkpoint, "--trigger", trigger];
+        Self::start(&[&place[..], &["--delivery", delivery, "--progress", "none"]].concat())
     }
 
     /// SIGKILL: no chance to say goodbye.

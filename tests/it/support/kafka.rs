@@ -1,12 +1,13 @@
 //! A real broker, as tests see it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Header, Headers, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
@@ -28,12 +29,31 @@ pub(crate) fn unique(what: &str) -> String {
 /// Creates a topic with a unique name.
 pub(crate) async fn topic(what: &str, partitions: i32) -> String {
     let name = unique(what);
-    let admin = admin();
-    let topic = NewTopic::new(&name, partitions, TopicReplication::Fixed(1));
-    let created = admin.create_topics([&topic], &AdminOptions::new()).await.unwrap();
-    created.into_iter().next().unwrap().unwrap();
-    wait_for_leaders(&name, partitions as usize).await;
+    create(&name, partitions).await;
     name
+}
+
+/// Creates a topic, also one that was deleted just now.
+pub(crate) async fn create(name: &str, partitions: i32) {
+    let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
+    eventually("the topic can be created", async || {
+        let created = admin().create_topics([&topic], &AdminOptions::new()).await.unwrap();
+        created.into_iter().next().unwrap().ok()
+    })
+    .await;
+    wait_for_leaders(name, partitions as usize).await;
+}
+
+/// Deletes a topic and waits until it is gone.
+pub(crate) async fn delete(name: &str) {
+    let deleted = admin().delete_topics(&[name], &AdminOptions::new()).await.unwrap();
+    deleted.into_iter().next().unwrap().unwrap();
+    let consumer: BaseConsumer = ClientConfig::new().set("bootstrap.servers", brokers()).create().unwrap();
+    eventually("the topic is gone", async || {
+        let metadata = consumer.fetch_metadata(None, PATIENCE).unwrap();
+        metadata.topics().iter().all(|topic| topic.name() != name).then_some(())
+    })
+    .await;
 }
 
 /// A topic is created before its partitions have leaders that everybody knows.
@@ -55,10 +75,10 @@ pub(crate) async fn grow(topic: &str, partitions: usize) {
     wait_for_leaders(topic, partitions).await;
 }
 
-/// Ages out the records of partition 0 before `offset`.
-pub(crate) async fn delete_records_before(topic: &str, offset: i64) {
+/// Ages out the records of a partition before `offset`.
+pub(crate) async fn delete_records_before(topic: &str, partition: i32, offset: i64) {
     let mut until = TopicPartitionList::new();
-    until.add_partition_offset(topic, 0, Offset::Offset(offset)).unwrap();
+    until.add_partition_offset(topic, partition, Offset::Offset(offset)).unwrap();
     let deleted = admin().delete_records(&until, &AdminOptions::new()).await.unwrap();
     deleted.elements()[0].error().unwrap();
 }
@@ -90,13 +110,26 @@ impl Record {
 
 impl Sender {
     pub(crate) fn new(brokers: &str) -> Self {
+        Self::compressing(brokers, "none")
+    }
+
+    /// Compresses with `codec`.
+    pub(crate) fn compressing(brokers: &str, codec: &str) -> Self {
         let producer = ClientConfig::new()
             .set("bootstrap.servers", brokers)
             .set("linger.ms", "0")
             .set("enable.idempotence", "true")
+            .set("allow.auto.create.topics", "true")
+            .set("compression.type", codec)
             .create()
             .unwrap();
         Self { producer }
+    }
+
+    /// Sends values to partition 0 of `topic` and makes sure of them.
+    pub(crate) fn send_all<V: Into<Vec<u8>>>(&self, topic: &str, values: impl IntoIterator<Item = V>) {
+        values.into_iter().for_each(|value| self.send(topic, &Record::value(0, value)));
+        self.flush();
     }
 
     /// Queues a record; `flush` makes sure of it.
@@ -153,6 +186,29 @@ impl Receiver {
         Self { consumer }
     }
 
+    /// Everything in `topic` that a reader of committed records sees.
+    pub(crate) fn committed(topic: &str) -> Vec<Record> {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", brokers()).set("group.id", unique("committed"));
+        config.set("isolation.level", "read_committed").set("enable.partition.eof", "true");
+        let consumer: BaseConsumer = config.create().unwrap();
+        let partitions = ends(topic);
+        let mut assignment = TopicPartitionList::new();
+        for partition in partitions.keys() {
+            assignment.add_partition_offset(topic, *partition, Offset::Beginning).unwrap();
+        }
+        consumer.assign(&assignment).unwrap();
+        let (mut records, mut at_end) = (Vec::new(), BTreeSet::new());
+        while at_end.len() < partitions.len() {
+            match consumer.poll(PATIENCE).expect("the end of each partition is told") {
+                Ok(message) => records.push(record(&message)),
+                Err(KafkaError::PartitionEOF(partition)) => drop(at_end.insert(partition)),
+                Err(error) => panic!("{error}"),
+            }
+        }
+        records
+    }
+
     /// The next record, if one comes within `wait`.
     pub(crate) fn next(&self, wait: Duration) -> Option<Record> {
         let started = Instant::now();
@@ -185,9 +241,11 @@ fn record(message: &BorrowedMessage<'_>) -> Record {
     }
 }
 
-/// The ends of a topic's partitions.
+/// The ends of a topic's partitions, records of open transactions included.
 pub(crate) fn ends(topic: &str) -> BTreeMap<i32, i64> {
-    let consumer: BaseConsumer = ClientConfig::new().set("bootstrap.servers", brokers()).create().unwrap();
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", brokers()).set("isolation.level", "read_uncommitted");
+    let consumer: BaseConsumer = config.create().unwrap();
     let metadata = consumer.fetch_metadata(Some(topic), PATIENCE).unwrap();
     let partitions = metadata.topics()[0].partitions();
     let end = |id| consumer.fetch_watermarks(topic, id, PATIENCE).unwrap().1;
@@ -198,4 +256,61 @@ pub(crate) fn ends(topic: &str) -> BTreeMap<i32, i64> {
 pub(crate) fn everything(topic: &str) -> Vec<Record> {
     let total: i64 = ends(topic).values().sum();
     Receiver::new(&brokers(), topic).take(usize::try_from(total).unwrap())
+}
+
+/// The offsets that a consumer group has committed in a topic's partitions, with what stands beside them.
+pub(crate) fn group_offsets(group: &str, topic: &str) -> BTreeMap<i32, (i64, String)> {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", brokers()).set("group.id", group);
+    let consumer: BaseConsumer = config.create().unwrap();
+    let mut asked = TopicPartitionList::new();
+    for partition in ends(topic).keys() {
+        asked.add_partition(topic, *partition);
+    }
+    let answer = consumer.committed_offsets(asked, PATIENCE).unwrap();
+    let known = answer.elements().into_iter().filter_map(|element| {
+        let offset = element.offset().to_raw().filter(|offset| *offset >= 0)?;
+        Some((element.partition(), (offset, element.metadata().to_owned())))
+    });
+    known.collect()
+}
+
+/// A broker of the test's own, stopped when dropped.
+pub(crate) struct OwnBroker {
+    folder: tempfile::TempDir,
+}
+
+impl OwnBroker {
+    /// Starts one with these lines of settings beside `tests/services/kafka.sh`'s, and with its arguments.
+    pub(crate) fn start(settings: &str, arguments: &[&str]) -> Self {
+        let broker = Self { folder: tempfile::tempdir().unwrap() };
+        let file = broker.file("settings");
+        std::fs::write(&file, settings).unwrap();
+        let started = broker.script("start").arg(file).args(arguments).output().unwrap();
+        assert!(started.status.success(), "{}", String::from_utf8_lossy(&started.stderr));
+        broker
+    }
+
+    fn script(&self, command: &str) -> std::process::Command {
+        let mut script =
+            std::process::Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/services/kafka.sh"));
+        script.arg(command).arg(self.folder.path());
+        script
+    }
+
+    /// The path of a file of the broker's folder.
+    pub(crate) fn file(&self, name: &str) -> String {
+        self.folder.path().join(name).to_str().unwrap().to_owned()
+    }
+
+    /// Its address: `bootstrap`, or `bootstrap-sasl`.
+    pub(crate) fn address(&self, file: &str) -> String {
+        std::fs::read_to_string(self.file(file)).unwrap().trim().to_owned()
+    }
+}
+
+impl Drop for OwnBroker {
+    fn drop(&mut self) {
+        let _ = self.script("stop").output();
+    }
 }

@@ -1,7 +1,9 @@
 //! What the tests share.
 
+pub(crate) mod copy;
 pub(crate) mod engine;
 pub(crate) mod kafka;
+pub(crate) mod listening;
 pub(crate) mod recording;
 pub(crate) mod s3;
 pub(crate) mod scripted;

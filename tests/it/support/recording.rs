@@ -1,5 +1,6 @@
 //! A sink that tells the test what reaches it, row by row, before and at each commit.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use arrow::array::{AsArray, RecordBatch};
@@ -22,12 +23,30 @@ pub(crate) enum Happened {
 pub(crate) struct Recording {
     log: Arc<Mutex<Vec<Happened>>>,
     fail_on: Arc<Mutex<Option<String>>>,
+    failures: Arc<Mutex<Failures>>,
+}
+
+/// What the next calls end with.
+#[derive(Debug, Default)]
+struct Failures {
+    open: VecDeque<Error>,
+    commit: VecDeque<Error>,
 }
 
 impl Recording {
     /// Fails the query at this row.
     pub(crate) fn fail_on(&self, row: &str) {
         *self.fail_on.lock() = Some(row.to_owned());
+    }
+
+    /// The next opening fails.
+    pub(crate) fn fail_open(&self, error: Error) {
+        self.failures.lock().open.push_back(error);
+    }
+
+    /// The next commit fails.
+    pub(crate) fn fail_commit(&self, error: Error) {
+        self.failures.lock().commit.push_back(error);
     }
 
     pub(crate) fn log(&self) -> Vec<Happened> {
@@ -76,7 +95,7 @@ impl Sink for Recording {
     }
 
     async fn open(&self) -> Result<()> {
-        Ok(())
+        self.failures.lock().open.pop_front().map_or(Ok(()), Err)
     }
 
     fn writer(&self, _pipeline: usize) -> Result<Box<dyn SinkWriter>> {
@@ -84,6 +103,9 @@ impl Sink for Recording {
     }
 
     async fn commit(&self, epoch: EpochId, _messages: Vec<CommitMessage>) -> Result<()> {
+        if let Some(error) = self.failures.lock().commit.pop_front() {
+            return Err(error);
+        }
         self.log.lock().push(Happened::Committed(epoch.0));
         Ok(())
     }

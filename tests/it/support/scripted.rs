@@ -1,6 +1,6 @@
 //! A source whose records the test hands in: partitions of text, each record at its own offset.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
@@ -8,7 +8,8 @@ use arrow::array::{Int64Array, RecordBatch, RecordBatchOptions, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use async_trait::async_trait;
 use epochflow::{
-    Offset, Options, Partition, PartitionReader, ReadRequest, Result, Source, SourceOffsets, SourceProvider,
+    Error, Offset, Options, Partition, PartitionReader, ReadRequest, Result, Source, SourceOffsets,
+    SourceProvider,
 };
 use parking_lot::Mutex;
 
@@ -25,6 +26,8 @@ struct State {
     max_per_batch: Option<u64>,
     /// Columns that readers were asked for.
     projections: Vec<Vec<usize>>,
+    /// What the next readings of records end with instead.
+    failures: VecDeque<Error>,
 }
 
 impl Script {
@@ -45,6 +48,11 @@ impl Script {
         if let Some(waker) = state.wakers.remove(&partition) {
             waker.wake();
         }
+    }
+
+    /// The next time that there is something to read, `error` comes instead.
+    pub(crate) fn fail(&self, error: Error) {
+        self.state.lock().failures.push_back(error);
     }
 
     pub(crate) fn projections(&self) -> Vec<Vec<usize>> {
@@ -150,6 +158,10 @@ impl PartitionReader for ScriptedReader {
             state.wakers.insert(number, cx.waker().clone());
             return Poll::Pending;
         }
+        if let Some(error) = state.failures.pop_front() {
+            return Poll::Ready(Err(error));
+        }
+        let records = &state.partitions[number];
         let text = StringArray::from_iter_values(&records[from..to]);
         let offsets = Int64Array::from_iter_values(self.position..i64::try_from(to).unwrap());
         let columns = self.schema.fields().iter().map(|field| match field.name().as_str() {
