@@ -316,7 +316,7 @@ impl LookUp {
     fn unanswered(&self, what: &str, error: KafkaError) -> Error {
         let brokers = &self.brokers;
         let doing = format!(
-            "no broker at {brokers} told {what}; check option 'kafka.bootstrap.servers' and the network"
+            "no broker at {brokers} told {what}; check the options kafka.bootstrap.servers and kafka.security.protocol, and the network"
         );
         self.in_use.unanswered(&doing, error)
     }

@@ -297,11 +297,11 @@ const SURROUNDINGS: &[(&str, &str, ErrorKind, Words)] = &[
         Transient,
         &["no-such-host.invalid", "kafka.bootstrap.servers"],
     ),
-    ("", "'kafka.bootstrap.servers' '127.0.0.1:1'", Environment, &["127.0.0.1:1", "kafka.bootstrap.servers"]),
+    ("", "'kafka.bootstrap.servers' '127.0.0.1:1'", Transient, &["127.0.0.1:1", "kafka.bootstrap.servers"]),
     (
         "'kafka.security.protocol' 'SSL', 'fetchOffset.numRetries' '0'",
         "",
-        Environment,
+        Transient,
         &["kafka.security.protocol"],
     ),
     (
