@@ -13,8 +13,8 @@ use chrono::{SecondsFormat, Utc};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use super::disk::create_folder_of;
 use super::log::Checkpoint;
-use super::store::create_folder_of;
 use crate::error::{Error, ErrorKind, Result};
 
 /// In the checkpoint's folder. Spark, like epochflow, ignores names that begin with a dot. The file stays when the lock is

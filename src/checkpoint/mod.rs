@@ -26,9 +26,10 @@
 //!   the checkpoint, is refused before it does anything.
 //!
 //! To follow it: [`format`](mod@format) is the bytes, [`recovery`] the decision at a restart, [`log`] the
-//! entries, `store` the files, `location` where they are, `lock` who is at work. For tools: [`inventory`] is all that is
+//! entries, `store` the files, `disk` their steps on a local disk, `location` where they are, `lock` who is at work. For tools: [`inventory`] is all that is
 //! there and what is wrong with it, [`edit`] how a stopped query is made to go on elsewhere.
 
+mod disk;
 pub mod edit;
 pub mod format;
 mod handover;

@@ -1,15 +1,14 @@
 //! The rules of the hot path under the continuous trigger, on a scripted source: no clock decides.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use epochflow::checkpoint::Checkpoint;
 use epochflow::testing::{Fault, Operation};
-use epochflow::{EpochId, StreamDataFrame, StreamSession, StreamingQuery, Trigger};
+use epochflow::{EpochId, StreamSession, StreamingQuery, Trigger};
 
 use crate::support::recording::{Happened, Recording};
 use crate::support::scripted::Script;
-use crate::support::scripted_query::{OFTEN, checkpoint_in, in_memory};
+use crate::support::scripted_query::{OFTEN, checkpoint_in, in_memory, query};
 use crate::support::{eventually, in_time};
 
 const NEVER: Trigger = Trigger::Continuous(Duration::from_secs(3600));
@@ -32,12 +31,7 @@ async fn start_into(
     trigger: Trigger,
     checkpoint: Option<Checkpoint>,
 ) -> Running {
-    let session = StreamSession::new().unwrap();
-    session.register_source(Arc::new(script.clone()));
-    session.register_sink(Arc::new(sink.clone()));
-    let events = session.read_stream().format("scripted").load().unwrap();
-    session.context().register_table("events", events.into_view()).unwrap();
-    let mut writer = session.sql(sql).await.unwrap().write_stream().format("recording").trigger(trigger);
+    let (session, mut writer) = query(sql, &script, &sink, trigger).await;
     if let Some(checkpoint) = checkpoint {
         writer = writer.checkpoint(checkpoint);
     }

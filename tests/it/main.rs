@@ -6,6 +6,7 @@ mod support;
 
 mod api;
 mod checkpoint_files;
+mod checkpoint_show;
 mod checkpoint_tools;
 mod cli;
 mod conformance;
@@ -33,4 +34,5 @@ mod rooms;
 mod s3;
 mod spark_export;
 mod sql_support;
+mod start_up;
 mod store_faults;

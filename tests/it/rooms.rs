@@ -50,7 +50,8 @@ pub(crate) fn inside_src(path: &Path) -> &Path {
 }
 
 fn is_test(path: &Path) -> bool {
-    path.file_stem().is_some_and(|stem| stem.to_str().unwrap().ends_with("tests") || stem == "simulation")
+    path.components().any(|part| part.as_os_str() == "simulation")
+        || path.file_stem().is_some_and(|stem| stem.to_str().unwrap().ends_with("tests"))
 }
 
 #[test]

@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use epochflow::checkpoint::{Checkpoint, CommitEntry, OffsetEntry, OffsetMetadata};
-use epochflow::testing::Operation;
+use epochflow::checkpoint::{Checkpoint, OffsetEntry, OffsetMetadata};
 use epochflow::{EmbeddedBroker, EpochId, ErrorKind, StreamingQuery, Trigger};
 
 use crate::support::engine::{Ended, Engine, pipeline};
@@ -58,30 +57,6 @@ async fn of_two_writers_the_later_is_fenced() {
     assert_eq!(error.kind(), ErrorKind::Fenced);
     assert!(error.to_string().contains(&format!("{}/offsets/0", bucket.url())), "{error}");
     assert_eq!(second.offsets(EpochId(0)).await.unwrap(), Some(entry(7)));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_start_with_a_full_log_takes_a_handful_of_requests() {
-    let bucket = Bucket::new();
-    let (script, sink) = (Script::new(1), Recording::default());
-    script.push(0, "before");
-    let query = start(&bucket, &script, &sink, Trigger::AvailableNow).await;
-    in_time("the end", query.await_termination()).await.unwrap();
-    let (store, checkpoint) = bucket.counted();
-    let entry = checkpoint.offsets(EpochId(0)).await.unwrap().unwrap();
-    for epoch in 1..100 {
-        checkpoint.put_offsets(EpochId(epoch), &entry).await.unwrap();
-        checkpoint.put_commit(EpochId(epoch), &CommitEntry::default()).await.unwrap();
-    }
-    store.take_calls();
-    let began = std::time::Instant::now();
-    let query = copy(&script, &sink, OFTEN).await.checkpoint(checkpoint).start();
-    let query = in_time("the start", query).await.unwrap();
-    let calls = store.take_calls();
-    println!("started after 100 commits on S3 in {:?} with {calls:?}", began.elapsed());
-    let lists = calls.iter().filter(|(operation, _)| *operation == Operation::List).count();
-    assert!(lists == 2 && calls.len() <= 6, "{calls:?}");
-    in_time("the stop", query.stop()).await.unwrap();
 }
 
 /// A pipeline from one topic to another with its checkpoint on S3, for the command.

@@ -44,7 +44,7 @@ impl Query {
             .stdout(File::create(&stdout)?)
             .stderr(File::create(&stderr)?)
             .spawn()?;
-        Ok(Engine { child, stderr })
+        Ok(Engine { child, stdout, stderr })
     }
 
     /// Every line of progress that any of its processes has printed.
@@ -62,6 +62,7 @@ impl Query {
 /// A running process; killed when dropped.
 pub(crate) struct Engine {
     child: Child,
+    stdout: PathBuf,
     stderr: PathBuf,
 }
 
@@ -103,6 +104,11 @@ impl Engine {
                 Err(format!("the engine ended by itself with {status}: {}", self.last_words()).into())
             }
         }
+    }
+
+    pub(crate) fn ended_before_its_first_epoch(&mut self) -> Result<bool> {
+        let has_failed = self.child.try_wait()?.is_some_and(|status| status.code() == Some(1));
+        Ok(has_failed && std::fs::metadata(&self.stdout)?.len() == 0)
     }
 
     pub(crate) fn ended_within(&mut self, patience: Duration) -> Result<Option<ExitStatus>> {

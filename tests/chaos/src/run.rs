@@ -124,6 +124,10 @@ impl Stage<'_> {
                 self.broker.kill()?;
                 std::thread::sleep(away);
                 self.broker.restart()?;
+                // A query whose broker is not there when it starts says so and ends; whoever started it starts it again.
+                if self.engine.ended_before_its_first_epoch()? {
+                    self.engine = self.query.start(self.trigger)?;
+                }
             }
             Harm::Grow => {
                 let partitions = self.load.partitions() + 1;

@@ -21,13 +21,23 @@ pub(crate) fn checkpoint_in(store: &FaultyStore) -> Checkpoint {
     Checkpoint::from_store(CheckpointStore::from_object_store(Arc::new(store.clone()), "checkpoint".into()))
 }
 
-/// Ready to be told where its checkpoint is, and to be started.
+/// All rows as they are; ready to be told where its checkpoint is, and to be started.
 pub(crate) async fn copy(script: &Script, sink: &Recording, trigger: Trigger) -> DataStreamWriter {
+    query("SELECT text FROM events", script, sink, trigger).await.1
+}
+
+/// The same for any SQL over `events`, with the session.
+pub(crate) async fn query(
+    sql: &str,
+    script: &Script,
+    sink: &Recording,
+    trigger: Trigger,
+) -> (StreamSession, DataStreamWriter) {
     let session = StreamSession::new().unwrap();
     session.register_source(Arc::new(script.clone()));
     session.register_sink(Arc::new(sink.clone()));
     let events = session.read_stream().format("scripted").load().unwrap();
     session.context().register_table("events", events.into_view()).unwrap();
-    let rows = session.sql("SELECT text FROM events").await.unwrap();
-    rows.write_stream().format("recording").trigger(trigger)
+    let writer = session.sql(sql).await.unwrap().write_stream().format("recording").trigger(trigger);
+    (session, writer)
 }

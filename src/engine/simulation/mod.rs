@@ -1,22 +1,24 @@
 //! Crashes and restarts in every place, under either trigger: the real coordinator, decision, logs and store, in memory.
 //!
-//! What really happened is kept in a [`World`] where no crash can reach it, and each write and deletion of the checkpoint
+//! What really happened is kept in a `World` where no crash can reach it, and each write and deletion of the checkpoint
 //! is held against that: no committed offset is lost, ids are contiguous, no epoch commits before its predecessor, no
 //! record is skipped.
 
-use std::collections::BTreeSet;
+mod choose;
+mod world;
+
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
-use object_store::ObjectStoreExt;
-use object_store::memory::InMemory;
 use object_store::path::Path;
 use parking_lot::Mutex;
+use rand::SeedableRng as _;
 use rand::rngs::StdRng;
-use rand::{Rng as _, SeedableRng as _};
 
+use self::choose::{Choose, Exhaustive};
+use self::world::{World, ends_in, entry_of};
 use super::coordinator::{Coordinator, Effect, Event};
 use super::policy::{Bounds, Step, policy};
 use crate::checkpoint::{Checkpoint, CheckpointStore, CommitEntry, OffsetEntry, Recovery, Restart, decide};
@@ -24,247 +26,22 @@ use crate::epoch::{EpochId, Offset};
 use crate::error::Result;
 use crate::query::Trigger;
 use crate::sink::Delivery;
-use crate::testing::{Failure, Fault, FaultyStore, Operation};
+use crate::testing::FaultyStore;
 
 /// Commits that are kept: few, so that short schedules purge.
 const RETAINED: u64 = 2;
 const SLOTS: usize = 2;
+/// Far beyond what a life takes; only a standstill gets there.
+const MOST_STEPS: usize = 10_000;
 const TRIGGERS: [Trigger; 3] = [
     Trigger::Continuous(Duration::from_secs(1)),
     Trigger::ProcessingTime(Duration::ZERO),
     Trigger::AvailableNow,
 ];
 
-/// Makes the decisions that a schedule consists of.
-trait Choose: Send + 'static {
-    /// One of `0..of`.
-    fn choose(&mut self, of: usize) -> usize;
-    /// One of `0..of`, where 0 is no crash.
-    fn crash(&mut self, of: usize) -> usize;
-    /// Which of so many pieces of work that can be done is done next; `None`: the clock ticks, or a stop comes.
-    fn next_work(&mut self, of: usize) -> Option<usize>;
-    fn is_stop(&mut self) -> bool;
-}
-
-/// Goes through all triggers of all runs and all places for up to `crashes` crashes: counts up in the choices that turned
-/// up last time. Work is done in order, with a tick after each piece if epochs are to overlap.
-#[derive(Debug)]
-struct Exhaustive {
-    overlap: bool,
-    is_tick_due: bool,
-    taken: Vec<(usize, usize)>,
-    at: usize,
-    crashes: usize,
-    crashes_left: usize,
-}
-
-impl Exhaustive {
-    fn new(crashes: usize, overlap: bool) -> Self {
-        let (taken, at) = (Vec::new(), 0);
-        Self { overlap, is_tick_due: false, taken, at, crashes, crashes_left: crashes }
-    }
-
-    /// The next schedule; whether there is one.
-    fn advance(&mut self) -> bool {
-        (self.at, self.crashes_left, self.is_tick_due) = (0, self.crashes, false);
-        while let Some((taken, of)) = self.taken.pop() {
-            if taken + 1 < of {
-                self.taken.push((taken + 1, of));
-                return true;
-            }
-        }
-        false
-    }
-}
-
-impl Choose for Exhaustive {
-    fn choose(&mut self, of: usize) -> usize {
-        if self.at == self.taken.len() {
-            self.taken.push((0, of));
-        }
-        self.at += 1;
-        self.taken[self.at - 1].0
-    }
-
-    fn crash(&mut self, of: usize) -> usize {
-        let crash = if self.crashes_left > 0 { self.choose(of) } else { 0 };
-        self.crashes_left -= usize::from(crash > 0);
-        crash
-    }
-
-    fn next_work(&mut self, of: usize) -> Option<usize> {
-        self.is_tick_due = self.overlap && !self.is_tick_due;
-        (of > 0 && !self.is_tick_due).then_some(0)
-    }
-
-    fn is_stop(&mut self) -> bool {
-        false
-    }
-}
-
-impl Choose for StdRng {
-    fn choose(&mut self, of: usize) -> usize {
-        self.random_range(0..of)
-    }
-
-    fn crash(&mut self, of: usize) -> usize {
-        if self.random_ratio(1, 12) { self.random_range(1..of) } else { 0 }
-    }
-
-    fn next_work(&mut self, of: usize) -> Option<usize> {
-        (of > 0 && self.random_ratio(3, 4)).then(|| self.random_range(0..of))
-    }
-
-    fn is_stop(&mut self) -> bool {
-        self.random_ratio(1, 16)
-    }
-}
-
 /// The process is dead.
 #[derive(Debug)]
 struct Crash;
-
-/// What really happened, and who decides what happens.
-struct World<C> {
-    choose: C,
-    files: Arc<InMemory>,
-    is_dead: bool,
-    /// Records that there are in each partition.
-    latest: Vec<Offset>,
-    /// How often the sink was given each of them.
-    written: Vec<Vec<u32>>,
-    sink: BTreeSet<EpochId>,
-    /// Ends of the last committed epoch, and the epoch.
-    ends: Vec<Offset>,
-    committed: Option<EpochId>,
-    /// An epoch was begun while one before it was not committed.
-    has_overlap: bool,
-    trace: Vec<String>,
-}
-
-impl<C: Choose> World<C> {
-    fn new(choose: C) -> Self {
-        Self {
-            choose,
-            files: Arc::new(InMemory::new()),
-            is_dead: false,
-            latest: vec![1; SLOTS],
-            written: vec![Vec::new(); SLOTS],
-            sink: BTreeSet::new(),
-            ends: vec![0; SLOTS],
-            committed: None,
-            has_overlap: false,
-            trace: Vec::new(),
-        }
-    }
-
-    fn check(&self, holds: bool, what: &str) {
-        assert!(
-            holds,
-            "{what}\n{}\ncommitted {:?} at {:?}",
-            self.trace.join("\n"),
-            self.committed,
-            self.ends
-        );
-    }
-
-    fn next(&self) -> EpochId {
-        self.committed.map_or(EpochId::FIRST, EpochId::next)
-    }
-
-    fn file(&self, path: &Path) -> Option<Vec<u8>> {
-        let read = async { self.files.get(path).await.ok()?.bytes().await.ok() };
-        read.now_or_never().flatten().map(|bytes| bytes.to_vec())
-    }
-
-    /// Decides about a call to the store, and holds what is going to be there against what happened.
-    fn on_call(&mut self, operation: Operation, path: &Path) -> Option<Fault> {
-        let failure = Failure::NoAnswer;
-        if self.is_dead {
-            return Some(Fault::Before(failure));
-        }
-        // A crash around a read leaves the same files as one around the change before or after it.
-        if !matches!(operation, Operation::Put | Operation::Delete) {
-            return None;
-        }
-        let what = format!("{operation:?} {path}");
-        // An entry of Spark on a file system without atomic files may be half there. Ours may not, but must do no harm.
-        let is_offsets = path.as_ref().contains("/offsets/");
-        let ways = if operation == Operation::Put && is_offsets { 4 } else { 3 };
-        let (fault, when) = match self.choose.crash(ways) {
-            0 => (None, ""),
-            1 => (Some(Fault::Before(failure)), "crash before "),
-            2 => (Some(Fault::After(failure)), "crash after "),
-            _ => (Some(Fault::Torn(failure)), "crash in "),
-        };
-        self.trace.push(format!("{when}{what}"));
-        self.is_dead = fault.is_some();
-        if !matches!(fault, Some(Fault::Before(_))) {
-            self.on_change(operation, path);
-        }
-        fault
-    }
-
-    fn on_change(&mut self, operation: Operation, path: &Path) {
-        let mut parts = path.as_ref().rsplit('/');
-        let (Some(name), Some(dir)) = (parts.next(), parts.next()) else { return };
-        let Ok(epoch) = name.parse().map(EpochId) else { return };
-        match (operation, dir) {
-            (Operation::Put, _) => {
-                self.check(self.file(path).is_none(), "an entry is in the way");
-                self.check(epoch == self.next(), "epochs are logged out of order, or with a gap");
-                if dir == "commits" {
-                    self.on_commit(epoch);
-                }
-            }
-            (Operation::Delete, "offsets") => {
-                let is_purged = epoch.0 + RETAINED <= self.committed.map_or(0, |committed| committed.0 + 1);
-                let is_discarded = self.committed.is_none_or(|committed| epoch > committed);
-                self.check(is_purged || is_discarded, "the end of a committed epoch is lost");
-            }
-            _ => {
-                let is_purged = self.committed.is_some_and(|committed| epoch < committed);
-                self.check(is_purged, "the last commit is lost");
-            }
-        }
-    }
-
-    fn on_commit(&mut self, epoch: EpochId) {
-        let entry = self.file(&Path::from(format!("q/offsets/{epoch}")));
-        let entry = entry.and_then(|bytes| OffsetEntry::decode(&bytes, "offsets").ok());
-        self.check(entry.is_some(), "committed without an end");
-        let ends = entry.map(|entry| ends_in(&entry)).unwrap_or_default();
-        for (slot, (from, to)) in self.ends.iter().zip(&ends).enumerate() {
-            self.check(from <= to, "an end went back");
-            let mut records = *from..*to;
-            let is_written = |record: Offset| {
-                let times = self.written[slot].get(usize::try_from(record).unwrap());
-                times.is_some_and(|times| *times > 0)
-            };
-            self.check(records.all(is_written), "a record was skipped");
-        }
-        self.check(self.sink.contains(&epoch), "committed before the sink was");
-        (self.committed, self.ends) = (Some(epoch), ends);
-    }
-
-    fn write(&mut self, slot: usize, from: Offset, to: Offset) {
-        self.check(from >= self.ends[slot] || from >= to, "a record was read again that is committed");
-        let written = &mut self.written[slot];
-        for record in from..to {
-            let record = usize::try_from(record).unwrap();
-            written.resize(written.len().max(record + 1), 0);
-            written[record] += 1;
-        }
-    }
-}
-
-fn ends_in(entry: &OffsetEntry) -> Vec<Offset> {
-    serde_json::from_str(entry.offsets[0].as_deref().unwrap()).unwrap()
-}
-
-fn entry_of(ends: &[Offset]) -> OffsetEntry {
-    OffsetEntry { metadata: None, offsets: vec![Some(serde_json::to_string(ends).unwrap())] }
-}
 
 /// Something that is under way and can be done next.
 #[derive(Clone, Debug)]
@@ -353,7 +130,10 @@ impl<C: Choose> Process<C> {
 
     /// Goes on until epoch `goal` is committed, or the query has ended.
     fn run(&mut self, goal: EpochId) -> Result<(), Crash> {
+        let mut steps = 0;
         while !self.is_ended && self.world.lock().committed < Some(goal) {
+            steps += 1;
+            self.world.lock().check(steps < MOST_STEPS, "no epoch is committed any more");
             self.world.lock().latest.iter_mut().for_each(|latest| *latest += 1);
             if self.bounds == Bounds::AtTick {
                 self.flow();
