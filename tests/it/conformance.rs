@@ -29,6 +29,9 @@ async fn read(options: &[(&str, String)], checkpoint: &Path) -> Result<BTreeSet<
     Ok(values)
 }
 
+/// An option's value, made of the topic's name.
+type OfTopic = fn(&str) -> String;
+
 /// Two partitions with three records each, at 1, 2 and 3 s after 1970; values tell partition and offset.
 async fn filled(what: &str) -> (String, Sender) {
     let (topic, sender) = (topic(what, 2).await, Sender::new(&brokers()));
@@ -50,13 +53,13 @@ async fn a_new_query_starts_where_it_is_told_and_an_old_one_where_it_was() {
     let all = |from: [i64; 2]| -> BTreeSet<String> {
         (0..2).flat_map(|p| (from[p as usize]..3).map(move |offset| format!("{p}/{offset}"))).collect()
     };
-    let subscriptions: [(&str, fn(&str) -> String); 3] = [
+    let subscriptions: [(&str, OfTopic); 3] = [
         ("subscribe", str::to_owned),
         ("subscribePattern", |topic| format!("{topic}.*")),
         ("assign", |topic| format!("{{\"{topic}\":[0,1]}}")),
     ];
     for (subscription, value) in subscriptions {
-        let starts: [(&str, fn(&str) -> String, [i64; 2]); 6] = [
+        let starts: [(&str, OfTopic, [i64; 2]); 6] = [
             ("startingOffsets", |_| "earliest".to_owned(), [0, 0]),
             ("startingOffsets", |_| "latest".to_owned(), [3, 3]),
             ("startingOffsets", |topic| format!("{{\"{topic}\":{{\"0\":-2,\"1\":-1}}}}"), [0, 3]),

@@ -3,6 +3,8 @@
 use epochflow::ErrorKind::{self, Checkpoint, Environment, Query, Transient, Usage};
 
 type Words = &'static [&'static str];
+/// Names and contents.
+type Files = &'static [(&'static str, &'static str)];
 
 /// A pipeline from table `events` into table `rows` with these options.
 pub(super) fn pipeline(source: &str, sink: &str, select: &str) -> String {
@@ -327,7 +329,7 @@ pub(super) const LOCATIONS: &[(&str, ErrorKind, Words)] = &[
 const ID: (&str, &str) = ("metadata", r#"{"id":"01234567-89ab-cdef-0123-456789abcdef"}"#);
 
 /// Checkpoints that cannot be gone on from: files and their content.
-pub(super) const DAMAGED: &[(&[(&str, &str)], ErrorKind, Words)] = &[
+pub(super) const DAMAGED: &[(Files, ErrorKind, Words)] = &[
     (&[("metadata", "")], Checkpoint, &["metadata"]),
     (&[("metadata", "{\"id\":5}")], Checkpoint, &["metadata"]),
     (

@@ -23,7 +23,7 @@ async fn refused(sql: &str, broker: &str, checkpoint: &Path, trigger: Trigger) -
         query.stop().await?;
         Ok(())
     };
-    let started: Result<(), Error> = in_time(&sql, start).await;
+    let started: Result<(), Error> = in_time(&sql, Box::pin(start)).await;
     started.err().unwrap_or_else(|| Error::new(ErrorKind::Internal, "it has started"))
 }
 
