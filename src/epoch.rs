@@ -59,6 +59,28 @@ impl fmt::Display for Partition {
     }
 }
 
+/// Records of one partition: from `from` up to, not including, `to`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceRange {
+    /// The partition.
+    pub partition: Partition,
+    /// The first record.
+    pub from: Offset,
+    /// The record after the last one.
+    pub to: Offset,
+}
+
+impl fmt::Display for SourceRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { partition, from, to } = self;
+        if to - from > 1 {
+            write!(f, "{partition}, offsets {from} to {}", to - 1)
+        } else {
+            write!(f, "{partition}, offset {from}")
+        }
+    }
+}
+
 /// Where one source stands: for each of its partitions the next record to read.
 pub type SourceOffsets = BTreeMap<Partition, Offset>;
 

@@ -4,6 +4,8 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::epoch::SourceRange;
+
 /// What helps against an [`Error`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -33,6 +35,7 @@ pub enum ErrorKind {
 pub struct Error {
     kind: ErrorKind,
     message: String,
+    records: Option<SourceRange>,
     source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
@@ -42,7 +45,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// An error of the given kind.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), source: None }
+        Self { kind, message: message.into(), records: None, source: None }
     }
 
     /// Keeps the error that caused this one.
@@ -57,6 +60,18 @@ impl Error {
     pub fn context(mut self, context: impl fmt::Display) -> Self {
         self.message = format!("{context}: {}", self.message);
         self
+    }
+
+    /// Says which records of a source it is about. What was said first, and so nearest to the cause, holds.
+    #[must_use]
+    pub fn at(mut self, records: &SourceRange) -> Self {
+        self.records.get_or_insert_with(|| records.clone());
+        self
+    }
+
+    /// The records that it is about: those of one batch, and so often just one.
+    pub fn records(&self) -> Option<&SourceRange> {
+        self.records.as_ref()
     }
 
     /// What helps against it.
@@ -79,6 +94,9 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(records) = &self.records {
+            write!(f, "{records}: ")?;
+        }
         f.write_str(&self.message)
     }
 }
@@ -88,6 +106,7 @@ impl fmt::Debug for Error {
         f.debug_struct("Error")
             .field("kind", &self.kind)
             .field("message", &self.message)
+            .field("records", &self.records)
             .finish_non_exhaustive()
     }
 }

@@ -27,10 +27,11 @@ mod session;
 mod sink;
 mod source;
 mod spark;
+mod store;
 mod telemetry;
 pub mod testing;
 
-pub use crate::epoch::{EpochId, Offset, Partition, SourceOffsets};
+pub use crate::epoch::{EpochId, Offset, Partition, SourceOffsets, SourceRange};
 pub use crate::error::{Error, ErrorKind, Result};
 pub use crate::kafka::mock::EmbeddedBroker;
 pub use crate::options::{Options, parse_duration};
@@ -43,6 +44,7 @@ pub use crate::query::{
 pub use crate::session::{
     DataStreamReader, DataStreamWriter, StreamDataFrame, StreamSession, StreamingQueryManager,
 };
+pub use crate::sink::foreach::ForeachWriter;
 pub use crate::sink::{CommitMessage, Delivery, OwnedSource, Sink, SinkOwner, SinkProvider, SinkWriter};
 pub use crate::source::kafka::KafkaSourceProvider;
 pub use crate::source::memory::MemoryStream;

@@ -91,11 +91,15 @@ impl Options {
             if !is_known {
                 let meant = nearest(lower, known.iter().copied());
                 let meant = meant.map_or_else(String::new, |name| format!(" (did you mean '{name}'?)"));
+                let takes: Vec<String> = known
+                    .iter()
+                    .map(|name| (*name).to_owned())
+                    .chain(prefixes.iter().map(|prefix| format!("{prefix}*")))
+                    .collect();
+                let takes = if takes.is_empty() { "none".to_owned() } else { takes.join(", ") };
                 return Err(Error::usage(format!(
-                    "option '{}' is not known to {owner}{meant}; it takes {}{}",
+                    "option '{}' is not known to {owner}{meant}; it takes {takes}",
                     entry.name,
-                    known.join(", "),
-                    prefixes.iter().map(|prefix| format!(", {prefix}*")).collect::<String>()
                 )));
             }
         }
@@ -151,6 +155,8 @@ pub(crate) fn is_secret(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     [
         "password",
+        "passphrase",
+        "private.key",
         "secret",
         "token",
         "jaas",
@@ -158,7 +164,6 @@ pub(crate) fn is_secret(name: &str) -> bool {
         "keystore.key",
         "access_key",
         "credential",
-        "sasl.oauthbearer.config",
     ]
     .iter()
     .any(|mark| name.contains(mark))

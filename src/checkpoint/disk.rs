@@ -62,7 +62,7 @@ pub(super) fn create_and_remove(file: &FilePath) -> io::Result<()> {
     std::fs::remove_file(file)
 }
 
-pub(super) fn sync_file(file: &FilePath) -> io::Result<()> {
+pub(crate) fn sync_file(file: &FilePath) -> io::Result<()> {
     std::fs::File::open(file)?.sync_all()
 }
 

@@ -40,7 +40,7 @@ pub(super) fn resolve(
     environment: impl Iterator<Item = (String, String)>,
 ) -> Result<Location> {
     if location.trim().is_empty() {
-        return Err(Error::usage(format!("the checkpoint location is empty: give {ACCEPTED}")));
+        return Err(Error::usage(format!("the location is empty: give {ACCEPTED}")));
     }
     let Some(url) = as_url(location)? else {
         no_options(location, options)?;
@@ -50,9 +50,7 @@ pub(super) fn resolve(
         "file" => {
             no_options(location, options)?;
             let path = url.to_file_path().map_err(|()| {
-                Error::usage(format!(
-                    "the checkpoint location {location} names a host: write file:///absolute/path"
-                ))
+                Error::usage(format!("the location {location} names a host: write file:///absolute/path"))
             })?;
             local(&path)
         }
@@ -80,15 +78,15 @@ fn as_url(location: &str) -> Result<Option<Url>> {
         return Ok(None);
     }
     let url = Url::parse(location)
-        .map_err(|error| Error::usage(format!("the checkpoint location {location} is not a URL: {error}")))?;
+        .map_err(|error| Error::usage(format!("the location {location} is not a URL: {error}")))?;
     if url.password().is_some() {
         return Err(Error::usage(
-            "the checkpoint location holds a password: give credentials as options or in the environment",
+            "the location holds a password: give credentials as options or in the environment",
         ));
     }
     if url.query().is_some() || url.fragment().is_some() {
         return Err(Error::usage(format!(
-            "the checkpoint location {}… has a '?' or '#': in a name write %3F or %23; settings are options",
+            "the location {}… has a '?' or '#': in a name write %3F or %23; settings are options",
             location.split(['?', '#']).next().unwrap_or_default()
         )));
     }
@@ -125,13 +123,12 @@ fn remote(
     options: &[(String, String)],
     environment: impl Iterator<Item = (String, String)>,
 ) -> Result<Location> {
-    let (scheme, path) = ObjectStoreScheme::parse(url).map_err(|_| {
-        Error::usage(format!("the checkpoint location {location} cannot be used: expected {ACCEPTED}"))
-    })?;
+    let (scheme, path) = ObjectStoreScheme::parse(url)
+        .map_err(|_| Error::usage(format!("the location {location} cannot be used: expected {ACCEPTED}")))?;
     let provider = Provider::of(&scheme).ok_or_else(|| {
         Error::usage(format!(
-            "the checkpoint location {location} cannot be used: plain {} has no create-if-absent, which keeps \
-             two queries from writing to one checkpoint; expected {ACCEPTED}",
+            "the location {location} cannot be used: plain {} has no create-if-absent, which keeps \
+             two queries from writing to one place; expected {ACCEPTED}",
             url.scheme()
         ))
     })?;
@@ -195,7 +192,7 @@ impl Provider {
             let known = key.to_ascii_lowercase();
             if !self.knows(&known) {
                 return Err(Error::usage(format!(
-                    "unknown checkpoint option {key:?}: this store takes the names of the variables \
+                    "unknown option {key:?}: this store takes the names of the variables \
                      {prefix}…, with or without that prefix, as in {}",
                     self.example()
                 )));
@@ -240,14 +237,14 @@ impl Provider {
 fn no_options(location: &str, options: &[(String, String)]) -> Result<()> {
     match options.first() {
         None => Ok(()),
-        Some((key, _)) => Err(Error::usage(format!(
-            "unknown checkpoint option {key:?}: the checkpoint location {location} takes no options"
-        ))),
+        Some((key, _)) => {
+            Err(Error::usage(format!("unknown option {key:?}: the location {location} takes no options")))
+        }
     }
 }
 
 fn unusable(location: &str, error: &dyn std::error::Error) -> Error {
-    Error::usage(format!("the checkpoint location {location} cannot be used: {error}"))
+    Error::usage(format!("the location {location} cannot be used: {error}"))
 }
 
 #[cfg(test)]

@@ -42,6 +42,7 @@ pub mod store;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use disk::sync_file;
 pub use edit::{Edit, RewindTo, rewind, set_offsets};
 pub use format::{
     CommitEntry, OffsetEntry, OffsetMetadata, QueryMetadata, decode_initial, encode_initial, encode_own_start,

@@ -36,9 +36,9 @@ pub enum Created {
 /// A place for a checkpoint's files. Paths are relative to the checkpoint, with `/` between folder and file.
 #[derive(Clone)]
 pub struct CheckpointStore {
-    store: Arc<dyn ObjectStore>,
-    root: Path,
-    folder: Option<PathBuf>,
+    pub(crate) store: Arc<dyn ObjectStore>,
+    pub(crate) root: Path,
+    pub(crate) folder: Option<PathBuf>,
     name: Arc<str>,
 }
 
@@ -248,12 +248,12 @@ impl CheckpointStore {
     }
 
     /// `path` as it stands in messages.
-    pub(super) fn describe(&self, path: &str) -> String {
+    pub(crate) fn describe(&self, path: &str) -> String {
         format!("{}/{path}", self.name)
     }
 
     /// Runs a file-system step on a thread that may block.
-    pub(super) async fn blocking<T: Send + 'static>(
+    pub(crate) async fn blocking<T: Send + 'static>(
         &self,
         verb: &str,
         path: &str,
@@ -274,7 +274,7 @@ impl CheckpointStore {
         }
     }
 
-    fn error(&self, verb: &str, path: &str, error: object_store::Error) -> Error {
+    pub(crate) fn error(&self, verb: &str, path: &str, error: object_store::Error) -> Error {
         let kind = kind_of(&error, self.folder.is_some());
         Error::new(kind, format!("cannot {verb} {}: {error}{}", self.describe(path), remedy(kind)))
             .with_source(error)

@@ -122,7 +122,7 @@ impl<'a> Driver<'a> {
             // Every epoch in flight has one command, and a pause and a resume may stand between two.
             let (commands, commanded) = mpsc::channel(4 * policy.max_in_flight + 4);
             slots.push(&pipeline, commands);
-            let writer = spec.sink.writer(slot)?;
+            let writer = spec.sink.writer(slot, open.next)?;
             let clock = PipelineClock::new(spec.slo.map(|slo| slo.threshold()));
             let task = PipelineTask::new(slot, pipeline, writer, commanded, report.clone(), is_open, clock);
             tasks.spawn_on(task.run(), spec.executors.next_pipeline());

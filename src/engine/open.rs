@@ -86,12 +86,13 @@ impl Place {
     async fn find(spec: &QuerySpec, sources: &[Arc<dyn Source>], bounded: bool) -> Result<Self> {
         let log = &spec.checkpoint;
         let restart = if bounded { Restart::MicroBatch } else { Restart::Continuous };
+        recall_starts(spec, sources, false).await?;
         let recovery = decide(&reconciled(spec, sources).await?, restart)?;
         log.discard(recovery.discard()).await?;
         let next = recovery.first_epoch();
-        recall_starts(spec, sources, matches!(recovery, Recovery::Fresh { .. })).await?;
         match recovery {
             Recovery::Fresh { .. } => {
+                recall_starts(spec, sources, true).await?;
                 let start = initial_offsets(spec, sources).await?;
                 Ok(Self { next, start, rerun: None, metadata: None })
             }
@@ -155,7 +156,7 @@ pub(super) fn decoded(entry: &OffsetEntry, sources: &[Arc<dyn Source>]) -> Resul
     sources.iter().zip(&entry.offsets).map(decode).collect()
 }
 
-/// Tells sources with a start of their own when the query began; a new query begins now.
+/// Tells sources with a start of their own when the query began; a query that `is_new` begins now, unless it has before.
 async fn recall_starts(spec: &QuerySpec, sources: &[Arc<dyn Source>], is_new: bool) -> Result<()> {
     for (number, source) in sources.iter().enumerate() {
         let Some(now) = source.own_start() else { continue };

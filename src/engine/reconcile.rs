@@ -15,7 +15,7 @@ use crate::source::Source;
 
 /// What the two say together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Finding {
+pub(super) enum Finding {
     /// The checkpoint has all that the sink has.
     Agreed,
     /// The sink has committed this epoch, and the crash came before the checkpoint had it.
@@ -82,7 +82,7 @@ async fn owner(spec: &QuerySpec, sources: &[Arc<dyn Source>], facts: &LogFacts) 
     Ok(SinkOwner { query: spec.checkpoint.query_id().await?, sources: owned })
 }
 
-fn compare(facts: &LogFacts, sink: Option<EpochId>) -> Result<Finding> {
+pub(super) fn compare(facts: &LogFacts, sink: Option<EpochId>) -> Result<Finding> {
     let committed = facts.commits.last().copied();
     let Some(sink) = sink else {
         let is_new = committed.is_none();

@@ -51,7 +51,7 @@ impl EngineRuntime {
 
 impl Executors {
     /// The thread for the next pipeline.
-    pub(super) fn next_pipeline(&self) -> &Handle {
+    pub(crate) fn next_pipeline(&self) -> &Handle {
         let next = self.next.fetch_add(1, Ordering::Relaxed);
         self.pipelines.get(next % self.pipelines.len().max(1)).unwrap_or(&self.driver)
     }

@@ -9,7 +9,7 @@ use futures::Stream;
 use futures::future::BoxFuture;
 use tokio::sync::mpsc;
 
-use crate::epoch::{EpochId, Offset};
+use crate::epoch::{EpochId, Offset, SourceRange};
 use crate::error::{Error, Result};
 use crate::plan::pipeline::Pipeline;
 use crate::sink::{CommitMessage, SinkWriter};
@@ -49,6 +49,8 @@ pub(super) struct PipelineTask {
     slot: usize,
     pipeline: Pipeline,
     writer: Box<dyn SinkWriter>,
+    /// Where the rows come from that the pipeline has given last.
+    records: SourceRange,
     commands: mpsc::Receiver<Command>,
     sealed: mpsc::Sender<Sealed>,
     /// Whether records may be read that belong to no planned epoch (continuous).
@@ -80,10 +82,13 @@ impl PipelineTask {
     ) -> Self {
         let (rows_in_before, rows_out, batches) = (0, 0, 0);
         let (is_paused, finishing) = (false, None);
+        let at = pipeline.flow.position();
+        let records = SourceRange { partition: pipeline.partition.clone(), from: at, to: at };
         Self {
             slot,
             pipeline,
             writer,
+            records,
             commands,
             sealed,
             is_open,
@@ -106,13 +111,13 @@ impl PipelineTask {
                     Some(command) => self.on_command(command),
                     None => return Ok(()),
                 },
-                step = std::future::poll_fn(|cx| poll_step(&mut self.pipeline, self.finishing.is_some(), cx)) => match step? {
-                    Step::Batch(batch) => {
-                        if batch.num_rows() > 0 {
-                            self.write(&batch).await?;
-                        }
+                step = std::future::poll_fn(|cx| poll_step(&mut self.pipeline, self.finishing.is_some(), cx)) => match step {
+                    Ok(Step::Batch(batch)) => self.write(&batch).await?,
+                    Ok(Step::Drained) => self.seal().await?,
+                    Err(error) => {
+                        let to = self.pipeline.flow.position();
+                        return Err(error.at(&SourceRange { from: self.records.to, to, ..self.records.clone() }));
                     }
-                    Step::Drained => self.seal().await?,
                 },
             }
             // A pipeline that always has something to read must let others on its thread run.
@@ -121,12 +126,22 @@ impl PipelineTask {
     }
 
     async fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+        let position = self.pipeline.flow.position();
+        // An operator may make several batches of one.
+        if position > self.records.to {
+            self.records.from = std::mem::replace(&mut self.records.to, position);
+        }
         let rows = batch.num_rows() as u64;
+        if rows == 0 {
+            return Ok(());
+        }
         self.rows_out += rows;
         self.batches += 1;
         // Operators pass on what they have before they ask for more, so this came of the batch handed over last.
         let hand_over = self.pipeline.flow.hand_over();
-        self.writer.write_timed(batch, self.clock.acks(hand_over)).await?;
+        self.writer.next_rows_are_of(&self.records);
+        let written = self.writer.write_timed(batch, self.clock.acks(hand_over)).await;
+        written.map_err(|error| error.at(&self.records))?;
         self.clock.written(hand_over, rows);
         Ok(())
     }
@@ -182,13 +197,7 @@ impl PipelineTask {
 
 fn poll_step(pipeline: &mut Pipeline, is_finishing: bool, cx: &mut Context<'_>) -> Poll<Result<Step>> {
     match Pin::new(&mut pipeline.stream).poll_next(cx) {
-        Poll::Ready(Some(batch)) => {
-            let partition = &pipeline.partition;
-            let at = pipeline.flow.position();
-            Poll::Ready(batch.map(Step::Batch).map_err(|error| {
-                Error::from(error).context(format!("{partition}, in the records before offset {at}"))
-            }))
-        }
+        Poll::Ready(Some(batch)) => Poll::Ready(batch.map(Step::Batch).map_err(Error::from)),
         Poll::Ready(None) => {
             Poll::Ready(Err(Error::internal(format!("the stream of {} has ended", pipeline.partition))))
         }

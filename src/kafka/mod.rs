@@ -63,7 +63,16 @@ pub(crate) struct Lease(#[expect(dead_code, reason = "only counted")] Arc<()>);
 pub(crate) struct InUse {
     held: Weak<()>,
     warned: Arc<parking_lot::Mutex<Option<Instant>>>,
-    refusal: Arc<parking_lot::Mutex<Option<String>>>,
+    contact: Arc<parking_lot::Mutex<Contact>>,
+}
+
+/// What a client knows of how the brokers take it.
+#[derive(Debug, Default)]
+struct Contact {
+    /// A login that was once taken does not become wrong because a broker goes down in the middle of the next one.
+    is_known: bool,
+    /// Why the login or the certificate was refused.
+    refusal: Option<String>,
 }
 
 /// librdkafka reports brokers that are down at every attempt to reach them, dozens of times a second.
@@ -71,7 +80,7 @@ const WARNING_INTERVAL: Duration = Duration::from_secs(30);
 
 pub(crate) fn lease() -> (Lease, InUse) {
     let held = Arc::new(());
-    let in_use = InUse { held: Arc::downgrade(&held), warned: Arc::default(), refusal: Arc::default() };
+    let in_use = InUse { held: Arc::downgrade(&held), warned: Arc::default(), contact: Arc::default() };
     (Lease(held), in_use)
 }
 
@@ -101,7 +110,7 @@ impl InUse {
             let left = patience.saturating_sub(began.elapsed());
             match ask(wait.min(left)) {
                 Ok(answer) => {
-                    *self.refusal.lock() = None;
+                    *self.contact.lock() = Contact { is_known: true, refusal: None };
                     return Ok(answer);
                 }
                 Err(error) if left <= wait || self.is_refused() => return Err(error),
@@ -115,12 +124,12 @@ impl InUse {
     }
 
     fn is_refused(&self) -> bool {
-        self.refusal.lock().is_some()
+        self.contact.lock().refusal.is_some()
     }
 
     /// The error of a question that was not answered: that the brokers refuse the client, if they do.
     fn unanswered(&self, doing: &str, error: KafkaError) -> Error {
-        match &*self.refusal.lock() {
+        match &self.contact.lock().refusal {
             Some(reason) => Error::new(
                 ErrorKind::Environment,
                 format!(
@@ -132,10 +141,19 @@ impl InUse {
         }
     }
 
+    fn on_refused(&self, reason: &str) {
+        // A connection that broke says nothing of the login.
+        let is_broken = ["Disconnected", "reset by peer"].iter().any(|mark| reason.contains(mark));
+        let mut contact = self.contact.lock();
+        if !contact.is_known && !is_broken {
+            contact.refusal = Some(reason.to_owned());
+        }
+    }
+
     /// Logs a global error of a client, which is news, not a failure: the client goes on trying.
     fn log(&self, error: &KafkaError, reason: &str) {
         if let Some(RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SSL) = error.rdkafka_error_code() {
-            *self.refusal.lock() = Some(reason.to_owned());
+            self.on_refused(reason);
         }
         match error.rdkafka_error_code() {
             Some(RDKafkaErrorCode::Fatal) => tracing::error!(target: "epochflow::kafka", "{reason}"),

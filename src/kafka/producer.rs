@@ -19,6 +19,7 @@ use tokio::sync::Notify;
 
 use super::config::refused_client;
 use super::{InUse, Lease, kafka_error, kind_of, lease};
+use crate::epoch::SourceRange;
 use crate::error::{Error, ErrorKind, Result};
 use crate::telemetry::Unacked;
 
@@ -80,12 +81,21 @@ impl Acks {
 pub(crate) struct InFlight {
     acks: Arc<Acks>,
     unacked: Option<Unacked>,
+    /// Where they come from in the source, for the error of one that the broker refuses.
+    origin: Option<SourceRange>,
 }
 
 impl InFlight {
-    pub(crate) fn new(acks: &Arc<Acks>, unacked: Option<Unacked>) -> Arc<Self> {
+    pub(crate) fn new(acks: &Arc<Acks>, unacked: Option<Unacked>, origin: Option<SourceRange>) -> Arc<Self> {
         acks.outstanding.fetch_add(1, Ordering::AcqRel);
-        Arc::new(Self { acks: Arc::clone(acks), unacked })
+        Arc::new(Self { acks: Arc::clone(acks), unacked, origin })
+    }
+
+    fn fail(&self, error: Error) {
+        self.acks.fail(match &self.origin {
+            Some(origin) => error.at(origin),
+            None => error,
+        });
     }
 }
 
@@ -121,7 +131,7 @@ impl ProducerContext for DeliveryContext {
         if let Err((error, message)) = result {
             let kind = error.rdkafka_error_code().map_or(ErrorKind::Internal, kind_of);
             let topic = message.topic();
-            in_flight.acks.fail(
+            in_flight.fail(
                 Error::new(kind, format!("Kafka did not take a record for topic '{topic}': {error}"))
                     .with_source(error.clone()),
             );

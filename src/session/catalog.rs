@@ -9,9 +9,10 @@ use datafusion::error::Result as DataFusionResult;
 use datafusion::logical_expr::CreateExternalTable;
 
 use super::SessionCore;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::options::Options;
 use crate::plan::table::StreamTable;
+use crate::sink::parquet::table::committed_rows;
 
 /// Makes tables of one format.
 pub(super) struct StreamTableFactory {
@@ -46,16 +47,68 @@ impl TableProviderFactory for StreamTableFactory {
             ))
             .into());
         }
-        // DataFusion puts `format.` before names without a dot.
-        let named = |(name, value): (&String, &String)| {
-            (name.strip_prefix("format.").unwrap_or(name).to_owned(), value.clone())
-        };
-        let mut options: Options = command.options.iter().map(named).collect();
-        if self.format == "kafka" {
-            add_location(&mut options, &command.locations)?;
+        let mut options = options_of(command);
+        match self.format.as_str() {
+            "kafka" => add_location(&mut options, &command.locations)?,
+            "parquet" => add_folder(&mut options, command)?,
+            _ => {}
         }
         Ok(Arc::new(core.table(&self.format, options)))
     }
+}
+
+/// Makes tables `STORED AS PARQUET` to read: of a sink's folder the committed rows, as Spark does; of others DataFusion's own.
+#[derive(Debug)]
+pub(super) struct ParquetTableFactory {
+    plain: Arc<dyn TableProviderFactory>,
+}
+
+impl ParquetTableFactory {
+    pub(super) fn new(plain: Arc<dyn TableProviderFactory>) -> Self {
+        Self { plain }
+    }
+}
+
+#[async_trait]
+impl TableProviderFactory for ParquetTableFactory {
+    async fn create(
+        &self,
+        state: &dyn Session,
+        command: &CreateExternalTable,
+    ) -> DataFusionResult<Arc<dyn TableProvider>> {
+        let mut options = options_of(command);
+        let is_folder =
+            |location: &String| !location.ends_with(".parquet") && !location.contains(['*', '?', '[']);
+        if command.locations.iter().all(is_folder) && add_folder(&mut options, command).is_ok() {
+            match committed_rows(state, &options).await {
+                Ok(Some(rows)) => return Ok(Arc::new(rows)),
+                // Locations and options that only DataFusion knows.
+                Err(error) if error.kind() != ErrorKind::Usage => return Err(error.into()),
+                Ok(None) | Err(_) => {}
+            }
+        }
+        self.plain.create(state, command).await
+    }
+}
+
+fn options_of(command: &CreateExternalTable) -> Options {
+    // DataFusion puts `format.` before names without a dot.
+    let named = |(name, value): (&String, &String)| {
+        (name.strip_prefix("format.").unwrap_or(name).to_owned(), value.clone())
+    };
+    command.options.iter().map(named).collect()
+}
+
+/// LOCATION and PARTITIONED BY give the Parquet sink what the options leave open.
+fn add_folder(options: &mut Options, command: &CreateExternalTable) -> Result<()> {
+    let [location] = command.locations.as_slice() else {
+        return Err(Error::usage("a Parquet sink has one LOCATION, a folder"));
+    };
+    options.set_default("path", location);
+    if !command.table_partition_cols.is_empty() {
+        options.set_default("partitionBy", command.table_partition_cols.join(","));
+    }
+    Ok(())
 }
 
 impl SessionCore {

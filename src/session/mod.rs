@@ -22,7 +22,7 @@ pub use self::manager::StreamingQueryManager;
 pub use self::reader::DataStreamReader;
 pub use self::writer::{DataStreamWriter, StreamDataFrame};
 use crate::engine::EngineRuntime;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::options::Options;
 use crate::plan::rules;
 use crate::plan::table::StreamTable;
@@ -31,6 +31,8 @@ use crate::sink::SinkProvider;
 use crate::sink::console::ConsoleSinkProvider;
 use crate::sink::kafka::KafkaSinkProvider;
 use crate::sink::noop::NoopSinkProvider;
+use crate::sink::parquet::ParquetSinkProvider;
+use crate::sink::parquet::table::committed_rows;
 use crate::source::kafka::KafkaSourceProvider;
 use crate::source::rate::{RatePerBatchProvider, RateProvider};
 use crate::source::{Source, SourceProvider};
@@ -119,6 +121,7 @@ impl StreamSession {
         session.register_sink(Arc::new(KafkaSinkProvider));
         session.register_sink(Arc::new(ConsoleSinkProvider));
         session.register_sink(Arc::new(NoopSinkProvider));
+        session.register_parquet();
         Ok(session)
     }
 
@@ -141,10 +144,37 @@ impl StreamSession {
         self.core.sinks.write().insert(format, provider);
     }
 
+    /// `STORED AS PARQUET` stays DataFusion's, but shows of a sink's folder what is committed; a pipeline's table to write to
+    /// is another.
+    fn register_parquet(&self) {
+        let factory = catalog::StreamTableFactory::new("parquet", Arc::downgrade(&self.core));
+        let state = self.context.state_ref();
+        let mut state = state.write();
+        let factories = state.table_factories_mut();
+        factories.insert(sql::PARQUET_SINK.into(), Arc::new(factory));
+        if let Some(plain) = factories.remove("PARQUET") {
+            factories.insert("PARQUET".into(), Arc::new(catalog::ParquetTableFactory::new(plain)));
+        }
+        self.core.sinks.write().insert("parquet".into(), Arc::new(ParquetSinkProvider));
+    }
+
     fn register_table_format(&self, format: &str) {
         let factory = catalog::StreamTableFactory::new(format, Arc::downgrade(&self.core));
         let state = self.context.state_ref();
         state.write().table_factories_mut().insert(format.to_ascii_uppercase(), Arc::new(factory));
+    }
+
+    /// The rows that a Parquet sink has committed in `path`, a path or the URL of an object store, which `options`
+    /// configure. Each collecting of the data frame shows what is committed by then; partition columns are text.
+    ///
+    /// # Errors
+    /// Nothing is committed there, or it cannot be read.
+    pub async fn read_parquet_sink(&self, path: &str, mut options: Options) -> Result<DataFrame> {
+        options.set("path", path);
+        let rows = committed_rows(&self.context.state(), &options).await?.ok_or_else(|| {
+            Error::new(ErrorKind::Environment, format!("no Parquet sink has committed rows in {path}"))
+        })?;
+        Ok(self.context.read_table(Arc::new(rows))?)
     }
 
     /// Begins to describe a stream to read.

@@ -11,10 +11,15 @@ use super::writer::{DataStreamWriter, StreamDataFrame};
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::table::StreamTable;
 
+/// Stands in for `PARQUET` where a pipeline creates the table that it writes to.
+pub(super) const PARQUET_SINK: &str = "PARQUET_SINK";
+
 /// Runs what comes before and after, and hands back the `INSERT`.
 pub(super) async fn pipeline(session: &StreamSession, sql: &str) -> Result<DataStreamWriter> {
     let mut writer = None;
-    for statement in DFParser::parse_sql(sql)? {
+    let statements = DFParser::parse_sql(sql)?;
+    let target = statements.iter().find_map(target_of);
+    for statement in statements {
         match statement {
             Statement::Statement(statement) => match *statement {
                 SqlStatement::Insert(insert) => {
@@ -35,10 +40,13 @@ pub(super) async fn pipeline(session: &StreamSession, sql: &str) -> Result<DataS
                 }
                 other => return Err(not_in_a_pipeline(&other.to_string())),
             },
-            Statement::CreateExternalTable(create) => {
+            Statement::CreateExternalTable(mut create) => {
                 let format = create.file_type.to_ascii_lowercase();
                 if session.core.source(&format).is_err() {
                     session.core.sink(&format)?;
+                }
+                if format == "parquet" && target.as_ref() == Some(&create.name.to_string()) {
+                    create.file_type = PARQUET_SINK.into();
                 }
                 execute(session, Statement::CreateExternalTable(create)).await?;
             }
@@ -48,6 +56,15 @@ pub(super) async fn pipeline(session: &StreamSession, sql: &str) -> Result<DataS
     writer.ok_or_else(|| {
         Error::query("the pipeline has no INSERT INTO sink SELECT …, so there is nothing to run")
     })
+}
+
+/// The table that an `INSERT` names.
+fn target_of(statement: &Statement) -> Option<String> {
+    let Statement::Statement(statement) = statement else { return None };
+    match statement.as_ref() {
+        SqlStatement::Insert(Insert { table: TableObject::TableName(name), .. }) => Some(name.to_string()),
+        _ => None,
+    }
 }
 
 fn not_in_a_pipeline(statement: &str) -> Error {

@@ -13,11 +13,14 @@ use super::SessionCore;
 use super::query_options::{CHECKPOINT_LOCATION, DELIVERY, PROVENANCE, QueryOptions, of_sink};
 use crate::checkpoint::Checkpoint;
 use crate::engine::{self, QuerySpec};
+use crate::epoch::EpochId;
 use crate::error::{Error, Result};
 use crate::options::Options;
 use crate::plan::PlannedQuery;
 use crate::provenance::Provenance;
 use crate::query::{RestartPolicy, StreamingQuery, Trigger};
+use crate::sink::foreach::{ForeachSink, ForeachWriter};
+use crate::sink::foreach_batch::{BatchFunction, ForeachBatchSink, batch_function};
 use crate::sink::memory::{MemorySink, MemoryTable};
 use crate::sink::{Delivery, Sink};
 use crate::spark::{SparkExport, SparkQuery, SparkTrigger};
@@ -43,12 +46,19 @@ pub struct DataStreamWriter {
     state: SessionState,
     plan: LogicalPlan,
     format: Option<String>,
+    code: Option<Code>,
     options: Options,
     store_options: Vec<(String, String)>,
     checkpoint: Option<Checkpoint>,
     trigger: Trigger,
     restart: RestartPolicy,
     name: Option<String>,
+}
+
+/// Code of the user's as a sink.
+enum Code {
+    Foreach(Arc<dyn Sink>),
+    ForeachBatch(BatchFunction),
 }
 
 impl fmt::Debug for DataStreamWriter {
@@ -71,6 +81,7 @@ impl DataStreamWriter {
             state,
             plan,
             format,
+            code: None,
             options,
             store_options,
             checkpoint: None,
@@ -80,9 +91,32 @@ impl DataStreamWriter {
         }
     }
 
-    /// The sink's format: `kafka`, `memory`, `console`, `noop`, or one that was registered.
+    /// The sink's format: `kafka`, `parquet`, `memory`, `console`, `noop`, or one that was registered.
     pub fn format(mut self, format: impl Into<String>) -> Self {
-        self.format = Some(format.into());
+        (self.format, self.code) = (Some(format.into()), None);
+        self
+    }
+
+    /// Gives the rows to code of your own, under any trigger: a [`ForeachWriter`], or an async closure that takes a
+    /// [`RecordBatch`](arrow::array::RecordBatch). A clone of it is made for each partition and epoch.
+    pub fn foreach(mut self, writer: impl ForeachWriter + Clone + Sync + 'static) -> Self {
+        (self.format, self.code) = (None, Some(Code::Foreach(Arc::new(ForeachSink::new(writer)))));
+        self
+    }
+
+    /// Calls `function` with the rows of each micro-batch and its number; not under the continuous trigger, which has no
+    /// batches. The future runs on a thread of the engine's: it may wait, and must not block.
+    ///
+    /// After a crash the last batch may come again, with the same number and the same rows: where the function makes rows
+    /// and number visible in one transaction, and does nothing for a number that is there already, each row takes effect once.
+    pub fn foreach_batch<Done>(
+        mut self,
+        function: impl Fn(DataFrame, EpochId) -> Done + Send + Sync + 'static,
+    ) -> Self
+    where
+        Done: Future<Output = Result<()>> + Send + 'static,
+    {
+        (self.format, self.code) = (None, Some(Code::ForeachBatch(batch_function(function))));
         self
     }
 
@@ -94,6 +128,12 @@ impl DataStreamWriter {
     pub fn option(mut self, name: impl Into<String>, value: impl fmt::Display) -> Self {
         self.options.set(name, value.to_string());
         self
+    }
+
+    /// The Parquet sink's partition columns, outermost folder first; the same as option `partitionBy`.
+    pub fn partition_by(self, columns: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        let columns: Vec<String> = columns.into_iter().map(Into::into).collect();
+        self.option("partitionBy", columns.join(","))
     }
 
     pub(super) fn options(mut self, options: &Options) -> Self {
@@ -188,7 +228,7 @@ impl DataStreamWriter {
         };
         let sink = match sink {
             Some(sink) => sink,
-            None => self.memory_sink(&planned)?,
+            None => self.memory_sink(&planned, &checkpoint).await?,
         };
         let spec = QuerySpec {
             name: self.name,
@@ -223,29 +263,48 @@ impl DataStreamWriter {
                 "the continuous trigger needs an interval between epochs of at least 1ms",
             ));
         }
-        let format = self
-            .format
-            .as_deref()
-            .ok_or_else(|| Error::usage("the query has no sink; say write_stream().format(\"kafka\")"))?;
         let planned = match options.provenance {
             Provenance::None => PlannedQuery::new(&self.state, self.plan.clone()).await?,
             Provenance::Headers => PlannedQuery::with_origins(&self.state, self.plan.clone()).await?,
         };
         engine::check_sources(&planned, self.trigger)?;
-        if format.eq_ignore_ascii_case(MEMORY) {
-            return Ok((core, planned, None));
-        }
-        let sink = core.sink(format)?.sink(&of_sink(&self.options), &planned.physical.schema())?;
+        let sink = match (&self.code, self.format.as_deref()) {
+            (Some(code), _) => self.code_sink(code, &core, &planned)?,
+            (None, Some(format)) if format.eq_ignore_ascii_case(MEMORY) => return Ok((core, planned, None)),
+            (None, Some(format)) => {
+                core.sink(format)?.sink(&of_sink(&self.options), &planned.physical.schema())?
+            }
+            (None, None) => {
+                return Err(Error::usage("the query has no sink; say write_stream().format(\"kafka\")"));
+            }
+        };
         if options.delivery == Delivery::ExactlyOnce && sink.delivery() != options.delivery {
             return Err(Error::usage(format!("{} cannot deliver exactly-once", sink.description())));
         }
         Ok((core, planned, Some(sink)))
     }
 
+    fn code_sink(&self, code: &Code, core: &SessionCore, planned: &PlannedQuery) -> Result<Arc<dyn Sink>> {
+        of_sink(&self.options).check_known("a sink of your own code", &[], &[])?;
+        match code {
+            Code::Foreach(sink) => Ok(Arc::clone(sink)),
+            Code::ForeachBatch(_) if matches!(self.trigger, Trigger::Continuous(_)) => Err(Error::usage(
+                "foreach_batch takes whole batches, and the continuous trigger has none; use a micro-batch trigger, or foreach",
+            )),
+            Code::ForeachBatch(function) => Ok(Arc::new(ForeachBatchSink::new(
+                Arc::clone(function),
+                planned.physical.schema(),
+                self.state.clone(),
+                core.runtime.executors().next_pipeline().clone(),
+            ))),
+        }
+    }
+
     fn open_checkpoint(&self, core: &SessionCore) -> Result<Checkpoint> {
         let format = self.format.as_deref().unwrap_or_default();
         let is_temporary = || {
-            format.eq_ignore_ascii_case(MEMORY)
+            self.code.is_some()
+                || format.eq_ignore_ascii_case(MEMORY)
                 || core.sink(format).is_ok_and(|provider| provider.allows_temporary_checkpoint())
         };
         match self.options.get(CHECKPOINT_LOCATION) {
@@ -258,13 +317,25 @@ impl DataStreamWriter {
     }
 
     /// Registers the table under the query's name.
-    fn memory_sink(&self, planned: &PlannedQuery) -> Result<Arc<dyn Sink>> {
+    async fn memory_sink(&self, planned: &PlannedQuery, checkpoint: &Checkpoint) -> Result<Arc<dyn Sink>> {
         let name = self.name.as_deref().ok_or_else(|| {
             Error::usage("the memory sink's table has the query's name; give one with query_name(…)")
         })?;
+        if !checkpoint.facts().await?.offsets.is_empty() {
+            return Err(Error::usage(format!(
+                "the memory sink begins empty, so a query cannot go on from the checkpoint {}; use another sink, or a new checkpoint",
+                checkpoint.location()
+            )));
+        }
         let table = Arc::new(MemoryTable::new(planned.physical.schema()));
         let reference = TableReference::bare(name);
         let schema = self.state.schema_for_ref(reference.clone())?;
+        let there = schema.table(reference.table()).await?;
+        if there.is_some_and(|table| table.downcast_ref::<MemoryTable>().is_none()) {
+            return Err(Error::usage(format!(
+                "the memory sink's table has the query's name, and the session has another table '{name}'; choose another query_name"
+            )));
+        }
         schema.deregister_table(reference.table())?;
         schema.register_table(reference.table().to_owned(), Arc::clone(&table) as _)?;
         Ok(Arc::new(MemorySink::new(table)))

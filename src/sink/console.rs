@@ -65,7 +65,7 @@ impl Sink for ConsoleSink {
         Ok(())
     }
 
-    fn writer(&self, _pipeline: usize) -> Result<Box<dyn SinkWriter>> {
+    fn writer(&self, _pipeline: usize, _epoch: EpochId) -> Result<Box<dyn SinkWriter>> {
         Ok(Box::new(CollectingWriter::default()))
     }
 
@@ -86,7 +86,10 @@ impl ConsoleSink {
         let mut cells: Vec<Vec<String>> = Vec::new();
         for batch in batches {
             let wanted = batch.num_rows().min(self.rows - cells.len());
-            let options = FormatOptions::new().with_null("NULL");
+            let options = FormatOptions::new()
+                .with_null("NULL")
+                .with_timestamp_format(Some("%Y-%m-%d %H:%M:%S%.f"))
+                .with_timestamp_tz_format(Some("%Y-%m-%d %H:%M:%S%.f"));
             let columns = batch
                 .columns()
                 .iter()
@@ -129,13 +132,19 @@ impl ConsoleSink {
         }
         text.push_str(&line);
         if total > self.rows {
-            let _ = writeln!(text, "only showing top {} rows", self.rows);
+            let _ = writeln!(
+                text,
+                "only showing top {} {}",
+                self.rows,
+                if self.rows == 1 { "row" } else { "rows" }
+            );
         }
         text.push('\n');
         Ok(text)
     }
 
     fn cut(&self, cell: String) -> String {
+        let cell = escaped(cell);
         match self.width {
             Some(width) if cell.chars().count() > width && width < 4 => cell.chars().take(width).collect(),
             Some(width) if cell.chars().count() > width => {
@@ -144,6 +153,27 @@ impl ConsoleSink {
             _ => cell,
         }
     }
+}
+
+/// A cell stays on its line.
+fn escaped(cell: String) -> String {
+    if !cell.contains(|c: char| c.is_ascii_control()) {
+        return cell;
+    }
+    let mut text = String::with_capacity(cell.len() + 2);
+    for c in cell.chars() {
+        match c {
+            '\n' => text.push_str("\\n"),
+            '\r' => text.push_str("\\r"),
+            '\t' => text.push_str("\\t"),
+            '\x0c' => text.push_str("\\f"),
+            '\x08' => text.push_str("\\b"),
+            '\x0b' => text.push_str("\\v"),
+            '\x07' => text.push_str("\\a"),
+            c => text.push(c),
+        }
+    }
+    text
 }
 
 /// Binary cells as Spark shows them, `[61 62]`; the rest as Arrow does.
@@ -166,7 +196,7 @@ mod tests {
     fn render(options: &[(&str, &str)]) -> String {
         let columns: Vec<(&str, ArrayRef)> = vec![
             ("id", Arc::new(Int64Array::from(vec![Some(1), None, Some(3)]))),
-            ("text", Arc::new(StringArray::from(vec!["a", "twenty-one characters", ""]))),
+            ("text", Arc::new(StringArray::from(vec!["a", "twenty-one characters", "a\nb\t"]))),
             ("raw", Arc::new(BinaryArray::from(vec![&b"ab"[..], b"", b"\xff"]))),
         ];
         let batch = RecordBatch::try_from_iter(columns).unwrap();
@@ -188,7 +218,7 @@ Batch: 7
 +----+--------------------+-------+
 |   1|                   a|[61 62]|
 |NULL|twenty-one charac...|     []|
-|   3|                    |   [FF]|
+|   3|              a\\nb\\t|   [FF]|
 +----+--------------------+-------+
 
 ";

@@ -17,7 +17,7 @@ use super::{CollectingWriter, CommitMessage, Delivery, Sink, SinkOwner, SinkWrit
 use crate::epoch::EpochId;
 use crate::error::Result;
 
-/// Rows of committed epochs; an epoch that is committed again after a restart adds nothing.
+/// Rows of committed epochs.
 pub(crate) struct MemoryTable {
     schema: SchemaRef,
     committed: RwLock<Committed>,
@@ -85,16 +85,14 @@ impl Sink for MemorySink {
         Ok(())
     }
 
-    fn writer(&self, _pipeline: usize) -> Result<Box<dyn SinkWriter>> {
+    fn writer(&self, _pipeline: usize, _epoch: EpochId) -> Result<Box<dyn SinkWriter>> {
         Ok(Box::new(CollectingWriter::default()))
     }
 
     async fn commit(&self, epoch: EpochId, messages: Vec<CommitMessage>) -> Result<()> {
         let mut committed = self.table.committed.write();
-        if committed.latest.is_none_or(|latest| latest < epoch) {
-            committed.latest = Some(epoch);
-            committed.rows.extend(collected(messages));
-        }
+        committed.latest = Some(epoch);
+        committed.rows.extend(collected(messages));
         Ok(())
     }
 

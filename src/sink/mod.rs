@@ -5,9 +5,12 @@
 
 pub(crate) mod console;
 mod delivery;
+pub(crate) mod foreach;
+pub(crate) mod foreach_batch;
 pub(crate) mod kafka;
 pub(crate) mod memory;
 pub(crate) mod noop;
+pub(crate) mod parquet;
 
 use std::any::Any;
 use std::fmt;
@@ -19,7 +22,7 @@ use async_trait::async_trait;
 use futures::future::BoxFuture;
 
 pub use self::delivery::{Delivery, OwnedSource, SinkOwner};
-use crate::epoch::{EpochId, SourceOffsets};
+use crate::epoch::{EpochId, SourceOffsets, SourceRange};
 use crate::error::Result;
 use crate::options::Options;
 use crate::telemetry::AckClock;
@@ -45,12 +48,16 @@ pub trait SinkProvider: fmt::Debug + Send + Sync {
 ///
 /// # Contract
 /// [`commit`](Sink::commit) is called once for each epoch, in order, after the future of every writer's
-/// [`seal`](SinkWriter::seal) has resolved. After a crash the same epoch may be written and committed again.
+/// [`seal`](SinkWriter::seal) has resolved.
+///
+/// After a crash an epoch that the checkpoint does not have may be **written and committed again**, though the sink has it
+/// already: under a micro-batch trigger with the same bounds and so the same rows, under the continuous trigger with other
+/// bounds.
 ///
 /// A sink that can commit the rows of an epoch as a whole, and tell afterwards which epoch was the last, says so with
 /// [`delivery`](Sink::delivery). The engine then logs an epoch's end before it commits it, asks at each start by
-/// [`take_over`](Sink::take_over) which epoch was committed, and runs again exactly what was not. Of an epoch without rows
-/// nothing need be kept.
+/// [`take_over`](Sink::take_over) which epoch was committed, and runs again exactly what was not: no epoch is committed twice,
+/// under any trigger. Of an epoch without rows nothing need be kept.
 #[async_trait]
 pub trait Sink: fmt::Debug + Send + Sync {
     /// For progress and messages, such as `KafkaTable[out]`.
@@ -60,8 +67,9 @@ pub trait Sink: fmt::Debug + Send + Sync {
     /// there, and to make clients anew.
     async fn open(&self) -> Result<()>;
 
-    /// A writer for pipeline number `pipeline`.
-    fn writer(&self, pipeline: usize) -> Result<Box<dyn SinkWriter>>;
+    /// A writer for pipeline number `pipeline`. The rows before its first [`seal`](SinkWriter::seal) belong to `epoch`, those
+    /// after it to the next one, and so on.
+    fn writer(&self, pipeline: usize, epoch: EpochId) -> Result<Box<dyn SinkWriter>>;
 
     /// Makes an epoch visible; `messages` are what its writers' seals gave, in the order of the pipelines.
     async fn commit(&self, epoch: EpochId, messages: Vec<CommitMessage>) -> Result<()>;
@@ -101,6 +109,9 @@ pub trait SinkWriter: Send {
     /// A row that can never be written, or an earlier row that was not.
     async fn write(&mut self, batch: &RecordBatch) -> Result<()>;
 
+    /// Says which records the rows of the next [`write`](SinkWriter::write) come from, for writers that learn of a failure
+    /// only after it: [`Error::at`](crate::Error::at). Errors of `write` itself get them from the engine.
+    fn next_rows_are_of(&mut self, _records: &SourceRange) {}
     /// The same for a sink that learns when single rows are safe: it calls [`AckClock::start`] for the rows that it sends
     /// off together, and drops what it gets when the last of them is acknowledged. The engine calls this one. By default
     /// rows count as safe when [`write`](SinkWriter::write) has taken them.

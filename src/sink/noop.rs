@@ -44,7 +44,7 @@ impl Sink for Noop {
         Ok(())
     }
 
-    fn writer(&self, _pipeline: usize) -> Result<Box<dyn SinkWriter>> {
+    fn writer(&self, _pipeline: usize, _epoch: EpochId) -> Result<Box<dyn SinkWriter>> {
         Ok(Box::new(Noop))
     }
 

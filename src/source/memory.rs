@@ -31,7 +31,7 @@ use crate::error::{Error, ErrorKind, Result};
 /// let ids = Arc::new(Int64Array::from(vec![1, 2, 3])) as ArrayRef;
 /// let rows = RecordBatch::try_from_iter([("id", ids)])?;
 /// let stream = MemoryStream::new(rows.schema());
-/// stream.add(rows)?;
+/// stream.add(&rows)?;
 ///
 /// let session = StreamSession::new()?;
 /// let events = session.read_source(stream.clone())?;
@@ -83,7 +83,7 @@ impl MemoryStream {
     ///
     /// # Errors
     /// The rows have other columns than the stream.
-    pub fn add(&self, rows: RecordBatch) -> Result<()> {
+    pub fn add(&self, rows: &RecordBatch) -> Result<()> {
         let turn = {
             let mut next = self.next.lock();
             let turn = *next;
@@ -97,7 +97,7 @@ impl MemoryStream {
     ///
     /// # Errors
     /// The rows have other columns than the stream, or there is no such partition.
-    pub fn add_to(&self, partition: usize, rows: RecordBatch) -> Result<()> {
+    pub fn add_to(&self, partition: usize, rows: &RecordBatch) -> Result<()> {
         let columns = |schema: &SchemaRef| -> Vec<_> {
             schema.fields().iter().map(|field| (field.name().clone(), field.data_type().clone())).collect()
         };

@@ -126,7 +126,7 @@ async fn what_is_wrong_is_said_before_the_start() {
     let events = || session.read_stream().format("scripted").load().unwrap();
     for (writer, hint) in [
         (events().write_stream(), "no sink"),
-        (events().write_stream().format("parchment"), "console, kafka, noop, memory"),
+        (events().write_stream().format("parchment"), "console, kafka, noop, parquet, memory"),
         (events().write_stream().format("noop").option("colour", "red"), "'colour'"),
         (events().write_stream().format("memory"), "query_name"),
         (events().write_stream().format("kafka").option("topic", "t"), "column 'value'"),
@@ -139,7 +139,7 @@ async fn what_is_wrong_is_said_before_the_start() {
     let error = session.read_stream().load().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Usage);
     let error = session.read_stream().format("papyrus").load().unwrap_err();
-    assert!(error.to_string().contains("kafka, scripted"), "{error}");
+    assert!(error.to_string().contains("kafka, rate, rate-micro-batch, scripted"), "{error}");
 }
 
 #[tokio::test]

@@ -23,12 +23,15 @@ async fn timed() -> String {
     topic
 }
 
+/// Options, and what is read with them.
+type Case<'a> = (&'a [(&'a str, String)], &'a [&'a str]);
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_query_starts_where_the_options_say() {
     let topic = timed().await;
     let by_partition = |zero: i64, one: i64| format!(r#"{{"{topic}":{{"0":{zero},"1":{one}}}}}"#);
     let all: &[&str] = &["0-0", "0-1", "0-2", "0-3", "1-0", "1-1"];
-    let cases: &[(&[(&str, String)], &[&str])] = &[
+    let cases: &[Case<'_>] = &[
         (&[("startingOffsets", "EARLIEST".into())], all),
         (&[("startingOffsets", by_partition(3, -2))], &["0-3", "1-0", "1-1"]),
         (&[("startingOffsets", by_partition(-1, 1))], &["1-1"]),

@@ -3,13 +3,15 @@
 use std::process::Command;
 use std::time::Duration;
 
+use arrow::datatypes::DataType;
+use datafusion::prelude::{cast, col};
 use epochflow::{ErrorKind, StreamDataFrame, StreamSession, Trigger};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 
 use crate::support::copy::Copy;
-use crate::support::kafka::{OwnBroker, Record, Sender};
+use crate::support::kafka::{OwnBroker, Record, Sender, unique};
 use crate::support::{eventually, in_time};
 
 const CREATE_TOPICS: &str = "auto.create.topics.enable=true";
@@ -60,9 +62,39 @@ async fn logins_over_tls_in_the_words_of_the_java_client() {
         with("SCRAM-SHA-512", &scram).with("kafka.ssl.truststore.location", converted.to_str().unwrap());
     copy.catch_up().await.unwrap();
 
-    // A wrong password, an unknown certificate and the wrong protocol end the start, and nothing is written.
+    // The sink logs in with the same words.
+    let write = async |jaas: &str| {
+        let session = StreamSession::new().unwrap();
+        let rows = session.read_stream().format("rate-micro-batch").option("rowsPerBatch", 2).load().unwrap();
+        let rows = rows.select(vec![cast(col("value"), DataType::Utf8).alias("value")]).unwrap();
+        let writer = rows.write_stream().format("kafka").option("topic", "out").trigger(Trigger::Once);
+        let location = format!("memory://{}", unique("secured"));
+        let writer = [
+            ("kafka.bootstrap.servers", secured.as_str()),
+            ("kafka.security.protocol", "SASL_SSL"),
+            ("kafka.sasl.mechanism", "SCRAM-SHA-512"),
+            ("kafka.sasl.jaas.config", jaas),
+            ("kafka.ssl.ca.location", ca.as_str()),
+            ("checkpointLocation", location.as_str()),
+        ]
+        .into_iter()
+        .fold(writer, |writer, (name, value)| writer.option(name, value));
+        in_time("the end", writer.start().await?.await_termination()).await
+    };
+    write(&scram).await.unwrap();
+    let copy = with("PLAIN", &plain).with("subscribe", "out");
+    copy.catch_up().await.unwrap();
+    assert_eq!(copy.written(), ["0", "1"]);
+    let error = write(&jaas("scram.ScramLoginModule", "not-alices-secret")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Environment);
+    let told = format!("{error} {error:?}");
+    assert!(told.contains("login") && !told.contains("alices-secret"), "{told}");
+
+    // A wrong password, a certificate that is not there and the wrong protocol end the start, and nothing is written.
     let wrong = jaas("scram.ScramLoginModule", "not-alices-secret");
-    let wrong_protocol = with("SCRAM-SHA-512", &scram).with("kafka.security.protocol", "SSL");
+    let wrong_protocol = with("SCRAM-SHA-512", &scram)
+        .with("kafka.security.protocol", "SSL")
+        .with("fetchOffset.numRetries", "0");
     let other_ca = with("SCRAM-SHA-512", &scram).with("kafka.ssl.truststore.location", "/no/such/file");
     for (copy, kind, hint) in [
         (with("SCRAM-SHA-512", &wrong), ErrorKind::Environment, "login"),

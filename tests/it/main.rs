@@ -5,6 +5,7 @@
 mod support;
 
 mod api;
+mod bench;
 mod checkpoint_files;
 mod checkpoint_show;
 mod checkpoint_tools;
@@ -16,16 +17,19 @@ mod docs;
 mod errors;
 mod exactly_once;
 mod exactly_once_crash;
+mod foreach;
 mod kafka_data;
 mod kafka_loss;
 mod kafka_options;
 mod kafka_own_broker;
 mod kafka_records;
+mod kafka_sink;
 mod latency;
 mod listeners;
 mod memory_source;
 mod metrics;
 mod micro_batch;
+mod parquet_sink;
 mod progress;
 mod provenance;
 mod rate;

@@ -29,7 +29,7 @@ async fn rows_come_once_each_whatever_trigger_reads_them() {
     let (sink, location) = (Recording::default(), format!("memory://{}", unique("memory")));
     let mut next = 0;
     let mut add = |count: i64| {
-        stream.add(numbers(next..next + count)).unwrap();
+        stream.add(&numbers(next..next + count)).unwrap();
         next += count;
     };
     add(10);
@@ -61,8 +61,8 @@ async fn rows_come_once_each_whatever_trigger_reads_them() {
 async fn the_checkpoint_counts_the_rows_of_each_partition() {
     let stream = MemoryStream::with_partitions(numbers([]).schema(), 3);
     let (sink, location) = (Recording::default(), format!("memory://{}", unique("memory")));
-    stream.add_to(2, numbers(0..5)).unwrap();
-    stream.add_to(0, numbers(5..6)).unwrap();
+    stream.add_to(2, &numbers(0..5)).unwrap();
+    stream.add_to(0, &numbers(5..6)).unwrap();
     let query = start(&stream, &sink, Trigger::Once, &location).await;
     in_time("the end", query.await_termination()).await.unwrap();
     assert_eq!(query.last_progress().unwrap().sources[0].end_offset, r#"{"0":1,"1":0,"2":5}"#);
@@ -73,7 +73,7 @@ fn rows_that_do_not_fit_are_refused() {
     let stream = MemoryStream::new(numbers([]).schema());
     let names = Arc::new(StringArray::from(vec!["a"])) as ArrayRef;
     let other = RecordBatch::try_from_iter([("name", names)]).unwrap();
-    for error in [stream.add(other).unwrap_err(), stream.add_to(1, numbers([1])).unwrap_err()] {
+    for error in [stream.add(&other).unwrap_err(), stream.add_to(1, &numbers([1])).unwrap_err()] {
         assert_eq!(error.kind(), ErrorKind::Usage, "{error}");
     }
 }

@@ -189,3 +189,22 @@ async fn a_source_of_batches_is_refused_without_batches() {
     assert!(error.to_string().contains("processing-time"), "{error}");
     assert_eq!(checkpoint.read_query_id().await.unwrap(), None, "nothing was written");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn they_are_tables_of_a_pipeline() {
+    for (format, options) in [
+        ("RATE", "'rowsPerSecond' '100', 'numPartitions' '2'"),
+        ("\"RATE-MICRO-BATCH\"", "'rowsPerBatch' '3', 'numPartitions' '2'"),
+    ] {
+        let session = StreamSession::new().unwrap();
+        let sql = format!(
+            "CREATE EXTERNAL TABLE numbers STORED AS {format} LOCATION '-' OPTIONS ({options});
+             CREATE EXTERNAL TABLE nowhere STORED AS NOOP LOCATION '-';
+             INSERT INTO nowhere SELECT value FROM numbers"
+        );
+        let query = session.pipeline(&sql).await.unwrap().trigger(BATCHES).start().await.unwrap();
+        in_time("the rows", query.process_all_available()).await.unwrap();
+        eventually("a batch is done", async || query.last_progress().filter(|p| p.num_input_rows > 0)).await;
+        in_time("the stop", query.stop()).await.unwrap();
+    }
+}

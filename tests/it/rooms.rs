@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 /// Each room and the rooms that it may name. What is not here may be named by all: `epoch`, `error`, `options`, `provenance`.
 const MAY_KNOW: &[(&str, &[&str])] = &[
     ("checkpoint", &[]),
+    ("store", &["checkpoint"]),
     ("telemetry", &[]),
     ("kafka", &["telemetry"]),
     ("testing", &[]),
     ("source", &["kafka"]),
-    ("sink", &["kafka", "telemetry"]),
+    ("sink", &["kafka", "store", "telemetry"]),
     ("plan", &["source", "telemetry"]),
     ("query", &["telemetry"]),
     ("engine", &["plan", "source", "sink", "checkpoint", "query", "telemetry"]),
@@ -22,8 +23,8 @@ const COMMON: &[&str] = &["epoch", "error", "options", "provenance"];
 const TESTING: &str = "testing";
 /// Files that may name these, beside the rooms in the second part.
 const MAY_NAME: &[(&str, &[&str])] = &[
-    ("rdkafka::", &["kafka", "source/kafka", "sink/kafka", "bin/epochflow/demo.rs"]),
-    ("object_store::", &["checkpoint", "testing"]),
+    ("rdkafka::", &["kafka", "source/kafka", "sink/kafka", "bin/epochflow/demo.rs", "bin/epochflow/bench"]),
+    ("object_store::", &["checkpoint", "store", "testing", "bin/epochflow/bench/library.rs"]),
     ("metrics_exporter_prometheus::", &["bin"]),
     ("hdrhistogram::", &["telemetry", "bin"]),
 ];

@@ -3,6 +3,7 @@
 //! Exit status: 0 when the query ended as it should, 1 when it failed, 2 for wrong usage. Logs go to stderr (`RUST_LOG`),
 //! results to stdout.
 
+mod bench;
 mod checkpoint;
 mod demo;
 mod export;
@@ -47,6 +48,8 @@ enum Command {
     },
     /// Print a pipeline as a PySpark program that goes on from the same checkpoint.
     ExportSpark(export::ExportArgs),
+    /// Measure latency and throughput on your own broker, beside a bare relay: benches/README.md.
+    Bench(Box<bench::BenchArgs>),
     /// Look into checkpoints, and change where a stopped query goes on.
     #[command(subcommand)]
     Checkpoint(CheckpointCommand),
@@ -219,6 +222,7 @@ fn main() -> ExitCode {
             Command::Run(args) => run::run(args).await,
             Command::Explain { pipeline, trigger } => run::explain(&pipeline, trigger).await,
             Command::ExportSpark(args) => export::export(args).await,
+            Command::Bench(args) => bench::bench(*args).await,
             Command::Checkpoint(command) => checkpoint::run(command).await,
         }
     });

@@ -6,14 +6,14 @@ use epochflow::{DataStreamWriter, Error, ErrorKind, Result, StreamSession, Trigg
 
 use super::interrupts::Interrupts;
 use super::progress::ProgressPrinter;
-use super::{RunArgs, metrics};
+use super::{ProgressMode, RunArgs, metrics};
 
 /// Runs a pipeline until it ends, fails, or is told to stop.
 pub(super) async fn run(args: RunArgs) -> Result<()> {
     if let Some(address) = args.metrics_addr {
         metrics::serve(address)?;
     }
-    let mut interrupts = Interrupts::listen()?;
+    let interrupts = Interrupts::listen()?;
     let session = StreamSession::new()?;
     let mut writer = read(&session, &args.pipeline)
         .await?
@@ -32,12 +32,21 @@ pub(super) async fn run(args: RunArgs) -> Result<()> {
     if let Some(name) = args.name {
         writer = writer.query_name(name);
     }
+    until_told_to_stop(writer, args.progress, interrupts).await
+}
+
+/// Starts a query and shows its progress until it ends, fails, or the command is interrupted.
+pub(super) async fn until_told_to_stop(
+    writer: DataStreamWriter,
+    progress: ProgressMode,
+    mut interrupts: Interrupts,
+) -> Result<()> {
     // A broker that does not answer must not make the command deaf.
     let query = tokio::select! {
         query = writer.start() => query?,
         () = interrupts.next() => return Ok(()),
     };
-    let printer = tokio::spawn(ProgressPrinter::new(args.progress).print(query.progress()));
+    let printer = tokio::spawn(ProgressPrinter::new(progress).print(query.progress()));
     tokio::select! {
         ended = query.await_termination() => ended?,
         () = interrupts.next() => query.stop().await?,
@@ -55,7 +64,7 @@ pub(super) async fn explain(pipeline: &Path, trigger: Trigger) -> Result<()> {
     Ok(())
 }
 
-/// The pipeline of a file.
+/// Reads a pipeline from its file.
 pub(super) async fn read(session: &StreamSession, pipeline: &Path) -> Result<DataStreamWriter> {
     let sql = std::fs::read_to_string(pipeline).map_err(|e| {
         Error::new(ErrorKind::Usage, format!("cannot read the pipeline {}: {e}", pipeline.display()))

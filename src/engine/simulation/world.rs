@@ -12,6 +12,7 @@ use super::choose::Choose;
 use super::{RETAINED, SLOTS};
 use crate::checkpoint::OffsetEntry;
 use crate::epoch::{EpochId, Offset};
+use crate::sink::Delivery;
 use crate::testing::{Failure, Fault, Operation};
 
 /// What really happened, and who decides what happens.
@@ -24,6 +25,9 @@ pub(super) struct World<C> {
     /// How often the sink was given each of them.
     pub(super) written: Vec<Vec<u32>>,
     pub(super) sink: BTreeSet<EpochId>,
+    /// How far the sink's committed epochs go.
+    sink_ends: Vec<Offset>,
+    pub(super) delivery: Delivery,
     /// Ends of the last committed epoch, and the epoch.
     pub(super) ends: Vec<Offset>,
     pub(super) committed: Option<EpochId>,
@@ -33,14 +37,16 @@ pub(super) struct World<C> {
 }
 
 impl<C: Choose> World<C> {
-    pub(super) fn new(choose: C) -> Self {
+    pub(super) fn new(choose: C, delivery: Delivery) -> Self {
         Self {
             choose,
+            delivery,
             files: Arc::new(InMemory::new()),
             is_dead: false,
             latest: vec![1; SLOTS],
             written: vec![Vec::new(); SLOTS],
             sink: BTreeSet::new(),
+            sink_ends: vec![0; SLOTS],
             ends: vec![0; SLOTS],
             committed: None,
             has_overlap: false,
@@ -111,6 +117,8 @@ impl<C: Choose> World<C> {
                 let is_purged = epoch.0 + RETAINED <= self.committed.map_or(0, |committed| committed.0 + 1);
                 let is_discarded = self.committed.is_none_or(|committed| epoch > committed);
                 self.check(is_purged || is_discarded, "the end of a committed epoch is lost");
+                let is_doubtful = self.delivery == Delivery::ExactlyOnce && self.sink.contains(&epoch);
+                self.check(is_purged || !is_doubtful, "the end of an epoch that the sink has is lost");
             }
             _ => {
                 let is_purged = self.committed.is_some_and(|committed| epoch < committed);
@@ -135,6 +143,16 @@ impl<C: Choose> World<C> {
         }
         self.check(self.sink.contains(&epoch), "committed before the sink was");
         (self.committed, self.ends) = (Some(epoch), ends);
+    }
+
+    /// The sink commits what was written from `start` to `ends`.
+    pub(super) fn on_sink(&mut self, epoch: EpochId, start: &[Offset], ends: &[Offset]) {
+        self.check(epoch == self.next(), "the sink saw an epoch before its turn");
+        self.sink.insert(epoch);
+        if self.delivery == Delivery::ExactlyOnce {
+            self.check(start == self.sink_ends, "the sink has a record twice, or not at all");
+            self.sink_ends = ends.to_vec();
+        }
     }
 
     pub(super) fn write(&mut self, slot: usize, from: Offset, to: Offset) {

@@ -105,7 +105,7 @@ impl Sink for KafkaSink {
         Ok(())
     }
 
-    fn writer(&self, _pipeline: usize) -> Result<Box<dyn SinkWriter>> {
+    fn writer(&self, _pipeline: usize, _epoch: EpochId) -> Result<Box<dyn SinkWriter>> {
         if let Some(transactions) = &*self.transactions.lock() {
             let writer =
                 KafkaWriter::exactly_once(Arc::clone(transactions), self.columns.clone(), self.origins);

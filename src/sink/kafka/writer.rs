@@ -9,7 +9,7 @@ use futures::future::BoxFuture;
 use super::columns::{ColumnMap, Rows};
 use super::exactly_once::Transactions;
 use super::origins::{OriginColumns, Origins, RowNumbers};
-use crate::epoch::EpochId;
+use crate::epoch::{EpochId, SourceRange};
 use crate::error::{Error, Result};
 use crate::kafka::producer::{Acks, InFlight, Queued, Record, Topics};
 use crate::sink::{CommitMessage, SinkWriter};
@@ -25,6 +25,8 @@ pub(super) struct KafkaWriter {
     row_numbers: RowNumbers,
     /// Of the running epoch.
     acks: Arc<Acks>,
+    /// Where the next rows come from.
+    records: Option<SourceRange>,
     exactly_once: Option<Turns>,
 }
 
@@ -41,8 +43,15 @@ struct Turns {
 
 impl KafkaWriter {
     pub(super) fn new(topics: Topics, columns: ColumnMap, origins: Option<OriginColumns>) -> Self {
-        let row_numbers = RowNumbers::default();
-        Self { topics, columns, origins, row_numbers, acks: Acks::new(), exactly_once: None }
+        Self {
+            topics,
+            columns,
+            origins,
+            row_numbers: RowNumbers::default(),
+            acks: Acks::new(),
+            records: None,
+            exactly_once: None,
+        }
     }
 
     pub(super) fn exactly_once(
@@ -74,7 +83,8 @@ impl KafkaWriter {
         let mut row = 0;
         while row < batch.num_rows() {
             let end = batch.num_rows().min(row + TOGETHER);
-            let in_flight = InFlight::new(&self.acks, clock.map(|clock| clock.start(end - row)));
+            let in_flight =
+                InFlight::new(&self.acks, clock.map(|clock| clock.start(end - row)), self.records.clone());
             while row < end {
                 let origin = origins.as_ref().map(|origins| (origins, &mut self.row_numbers));
                 let queued = queue(&mut self.topics, &rows, row, origin, &in_flight);
@@ -145,6 +155,10 @@ impl SinkWriter for KafkaWriter {
 
     async fn write_timed(&mut self, batch: &RecordBatch, acks: &AckClock) -> Result<()> {
         self.send(batch, Some(acks)).await
+    }
+
+    fn next_rows_are_of(&mut self, records: &SourceRange) {
+        self.records = Some(records.clone());
     }
 
     fn seal(&mut self, _epoch: EpochId) -> BoxFuture<'static, Result<CommitMessage>> {

@@ -118,14 +118,14 @@ impl RateReader {
         }
     }
 
-    fn batch(&mut self, values: Vec<i64>, end: Offset) -> Result<RecordBatch> {
+    fn batch(&mut self, values: &[i64], end: Offset) -> Result<RecordBatch> {
         let projected = Arc::clone(&self.projected);
         let options = RecordBatchOptions::new().with_row_count(Some(values.len()));
         let columns = projected.fields().iter().map(|field| match field.name().as_str() {
             "timestamp" => {
-                Arc::new(TimestampMicrosecondArray::from(self.timestamps(&values, end))) as ArrayRef
+                Arc::new(TimestampMicrosecondArray::from(self.timestamps(values, end))) as ArrayRef
             }
-            _ => Arc::new(Int64Array::from(values.clone())) as ArrayRef,
+            _ => Arc::new(Int64Array::from(values.to_vec())) as ArrayRef,
         });
         let columns = columns.collect();
         RecordBatch::try_new_with_options(projected, columns, &options).map_err(|e| {
@@ -154,7 +154,7 @@ impl PartitionReader for RateReader {
             return Poll::Pending;
         };
         let next = last + self.partitions;
-        let batch = self.batch(values, end)?;
+        let batch = self.batch(&values, end)?;
         self.position = if next >= end { end } else { next };
         (self.on_moved)(self.position);
         Poll::Ready(Ok(batch))

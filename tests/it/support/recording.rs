@@ -98,7 +98,7 @@ impl Sink for Recording {
         self.failures.lock().open.pop_front().map_or(Ok(()), Err)
     }
 
-    fn writer(&self, _pipeline: usize) -> Result<Box<dyn SinkWriter>> {
+    fn writer(&self, _pipeline: usize, _epoch: EpochId) -> Result<Box<dyn SinkWriter>> {
         Ok(Box::new(self.clone()))
     }
 

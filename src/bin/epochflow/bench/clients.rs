@@ -3,6 +3,7 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use clap::ValueEnum;
 use futures::executor::block_on;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
@@ -11,7 +12,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
 use rdkafka::{ClientConfig, ClientContext, Offset, TopicPartitionList};
 
-use crate::Result;
+use super::Result;
 
 /// Settings of every consumer: the receiver's and the bare relay's. The engine's defaults are the same.
 const CONSUMER: &[(&str, &str)] = &[
@@ -20,7 +21,6 @@ const CONSUMER: &[(&str, &str)] = &[
     // The default stops a consumer that has fallen behind for up to a second.
     ("fetch.queue.backoff.ms", "5"),
     ("enable.auto.commit", "false"),
-    ("isolation.level", "read_uncommitted"),
     // Only because librdkafka wants one for `assign`; nothing is committed to it.
     ("group.id", "epochflow-bench"),
 ];
@@ -30,7 +30,25 @@ const PRODUCER: &[(&str, &str)] =
     &[("acks", "all"), ("enable.idempotence", "true"), ("allow.auto.create.topics", "false")];
 
 /// How long to wait for one message before looking at anything else.
-pub(crate) const POLL: Duration = Duration::from_millis(100);
+pub(super) const POLL: Duration = Duration::from_millis(100);
+
+/// What a reader sees of transactions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Isolation {
+    /// Records as soon as they are written.
+    ReadUncommitted,
+    /// Records of committed transactions only.
+    ReadCommitted,
+}
+
+impl Isolation {
+    fn setting(self) -> &'static str {
+        match self {
+            Self::ReadUncommitted => "read_uncommitted",
+            Self::ReadCommitted => "read_committed",
+        }
+    }
+}
 
 fn config(brokers: &str, settings: &[(&str, &str)]) -> ClientConfig {
     let mut config = ClientConfig::new();
@@ -42,8 +60,14 @@ fn config(brokers: &str, settings: &[(&str, &str)]) -> ClientConfig {
 }
 
 /// A consumer of all of a topic's partitions, from their beginning.
-pub(crate) fn consumer(brokers: &str, topic: &str, partitions: i32) -> Result<BaseConsumer> {
-    let consumer: BaseConsumer = config(brokers, CONSUMER).create()?;
+pub(super) fn consumer(
+    brokers: &str,
+    topic: &str,
+    partitions: i32,
+    isolation: Isolation,
+) -> Result<BaseConsumer> {
+    let consumer: BaseConsumer =
+        config(brokers, CONSUMER).set("isolation.level", isolation.setting()).create()?;
     let mut assignment = TopicPartitionList::new();
     for partition in 0..partitions {
         assignment.add_partition_offset(topic, partition, Offset::Beginning)?;
@@ -54,7 +78,7 @@ pub(crate) fn consumer(brokers: &str, topic: &str, partitions: i32) -> Result<Ba
 
 /// Keeps the first record that could not be delivered, for `Sender::check`.
 #[derive(Default)]
-pub(crate) struct Reports(OnceLock<KafkaError>);
+pub(super) struct Reports(OnceLock<KafkaError>);
 
 impl ClientContext for Reports {}
 
@@ -69,24 +93,24 @@ impl ProducerContext for Reports {
 }
 
 /// A producer that never drops a record silently.
-pub(crate) struct Sender(ThreadedProducer<Reports>);
+pub(super) struct Sender(ThreadedProducer<Reports>);
 
 impl Sender {
-    pub(crate) fn new(brokers: &str, linger_ms: &str) -> Result<Self> {
+    pub(super) fn new(brokers: &str, linger_ms: &str) -> Result<Self> {
         let mut config = config(brokers, PRODUCER);
         config.set("linger.ms", linger_ms);
         Ok(Self(config.create_with_context(Reports::default())?))
     }
 
     /// Hands a record over; waits only while the producer's queue is full.
-    pub(crate) fn send(&self, topic: &str, partition: i32, key: Option<&[u8]>, payload: &[u8]) -> Result<()> {
+    pub(super) fn send(&self, topic: &str, partition: i32, key: Option<&[u8]>, payload: &[u8]) -> Result<()> {
         loop {
             let mut record = BaseRecord::<[u8], [u8]>::to(topic).partition(partition).payload(payload);
             record.key = key;
             match self.0.send(record) {
                 Ok(()) => return Ok(()),
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => {
-                    std::thread::sleep(Duration::from_millis(1));
+                    std::thread::park_timeout(Duration::from_millis(1));
                 }
                 Err((error, _)) => return Err(error.into()),
             }
@@ -94,25 +118,25 @@ impl Sender {
     }
 
     /// Fails if any record so far could not be delivered.
-    pub(crate) fn check(&self) -> Result<()> {
+    pub(super) fn check(&self) -> Result<()> {
         self.0.context().0.get().map_or(Ok(()), |error| Err(error.clone().into()))
     }
 
     /// Waits until every record is acknowledged.
-    pub(crate) fn finish(&self) -> Result<()> {
+    pub(super) fn finish(&self) -> Result<()> {
         self.0.flush(Duration::from_secs(60))?;
         self.check()
     }
 }
 
 /// Topics that are deleted again when this value is dropped.
-pub(crate) struct Topics {
+pub(super) struct Topics {
     admin: AdminClient<DefaultClientContext>,
     names: Vec<String>,
 }
 
 impl Topics {
-    pub(crate) fn create(brokers: &str, topics: &[(&str, i32)]) -> Result<Self> {
+    pub(super) fn create(brokers: &str, topics: &[(&str, i32)]) -> Result<Self> {
         let admin: AdminClient<DefaultClientContext> = config(brokers, &[]).create()?;
         let new: Vec<_> =
             topics.iter().map(|(name, n)| NewTopic::new(name, *n, TopicReplication::Fixed(1))).collect();
@@ -129,7 +153,7 @@ impl Drop for Topics {
     fn drop(&mut self) {
         let names: Vec<&str> = self.names.iter().map(String::as_str).collect();
         if let Err(error) = block_on(self.admin.delete_topics(&names, &AdminOptions::new())) {
-            eprintln!("latency: topics {} stay behind: {error}", names.join(", "));
+            eprintln!("epochflow bench: topics {} stay behind: {error}", names.join(", "));
         }
     }
 }

@@ -1,0 +1,39 @@
+//! The engine as a library in this binary, with a checkpoint store that takes its time: records must not notice.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use epochflow::checkpoint::{Checkpoint, CheckpointStore};
+use epochflow::{StreamSession, Trigger};
+use object_store::memory::InMemory;
+use object_store::throttle::{ThrottleConfig, ThrottledStore};
+
+use super::Result;
+use crate::interrupts::Interrupts;
+use crate::{ProgressMode, run};
+
+/// Runs a pipeline until it is told to stop, as `epochflow run` does.
+#[derive(Debug, Args)]
+pub(super) struct Library {
+    pipeline: PathBuf,
+    #[arg(long, value_parser = crate::trigger)]
+    trigger: Trigger,
+    /// How long the checkpoint's store takes for a write.
+    #[arg(long, value_parser = epochflow::parse_duration)]
+    store_delay: Duration,
+}
+
+impl Library {
+    pub(super) async fn run(self) -> Result<()> {
+        let interrupts = Interrupts::listen()?;
+        let config = ThrottleConfig { wait_put_per_call: self.store_delay, ..ThrottleConfig::default() };
+        let store = Arc::new(ThrottledStore::new(InMemory::new(), config));
+        let checkpoint =
+            Checkpoint::from_store(CheckpointStore::from_object_store(store, "checkpoint".into()));
+        let session = StreamSession::new()?;
+        let writer = run::read(&session, &self.pipeline).await?.checkpoint(checkpoint).trigger(self.trigger);
+        Ok(run::until_told_to_stop(writer, ProgressMode::Json, interrupts).await?)
+    }
+}
