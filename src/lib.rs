@@ -18,6 +18,7 @@ pub mod checkpoint;
 mod engine;
 mod epoch;
 mod error;
+mod functions;
 mod kafka;
 mod options;
 mod plan;

@@ -57,6 +57,12 @@ impl Options {
         })
     }
 
+    /// The options whose names do not start with `prefix`.
+    pub(crate) fn without_prefix(&self, prefix: &str) -> Self {
+        let others = self.by_lower_name.iter().filter(|(name, _)| !name.starts_with(prefix));
+        Self { by_lower_name: others.map(|(name, entry)| (name.clone(), entry.clone())).collect() }
+    }
+
     /// The value of `name` as a `T`; `expected` completes "expected …" in the error.
     pub(crate) fn parse<T: FromStr>(&self, name: &str, expected: &str) -> Result<Option<T>> {
         let Some(value) = self.get(name) else {

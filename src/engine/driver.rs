@@ -13,6 +13,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use super::QuerySpec;
 use super::admission::Admission;
+use super::bad_records::BadRecordHandler;
 use super::bounds::{are_others, backlog, clamp, plan_end};
 use super::coordinator::{Coordinator, Effect, Event};
 use super::open::{OpenQuery, latest};
@@ -118,13 +119,16 @@ impl<'a> Driver<'a> {
         let (report, sealed) = mpsc::channel(open.pipelines.len().max(1) * 2);
         let mut slots = Slots::new(open.sources.len());
         let mut tasks = JoinSet::new();
+        let bad_records = BadRecordHandler::new(spec, shared.id, open.next);
         for (slot, pipeline) in open.pipelines.into_iter().enumerate() {
             // Every epoch in flight has one command, and a pause and a resume may stand between two.
             let (commands, commanded) = mpsc::channel(4 * policy.max_in_flight + 4);
             slots.push(&pipeline, commands);
             let writer = spec.sink.writer(slot, open.next)?;
+            let handler = bad_records.clone();
+            let channels = (commanded, report.clone());
             let clock = PipelineClock::new(spec.slo.map(|slo| slo.threshold()));
-            let task = PipelineTask::new(slot, pipeline, writer, commanded, report.clone(), is_open, clock);
+            let task = PipelineTask::new(slot, pipeline, writer, handler, channels, is_open, clock);
             tasks.spawn_on(task.run(), spec.executors.next_pipeline());
         }
         Ok(Self {
@@ -377,6 +381,10 @@ impl<'a> Driver<'a> {
                     self.reports.begin(epoch, latest, began.elapsed());
                 } else {
                     self.shared.set_status("Processing new data", true, true);
+                    // Records of the next epoch follow at once under the continuous trigger: its clock runs.
+                    let stops = !self.is_continuous();
+                    let time = self.metadata.as_ref().filter(|_| stops).map(|entry| entry.batch_timestamp_ms);
+                    self.spec.planned.live.begin_batch(time);
                 }
                 let began = Instant::now();
                 self.step_began.insert((epoch, "addBatch"), began);

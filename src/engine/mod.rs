@@ -3,12 +3,15 @@
 //! `policy.rs` says what differs between triggers; `coordinator.rs` decides, `driver.rs` does, `task.rs` is one pipeline.
 
 mod admission;
+mod bad_records;
 mod bounds;
 mod coordinator;
 mod driver;
+mod evaluation;
 mod open;
 mod policy;
 mod reconcile;
+mod reload;
 mod report;
 mod restart;
 mod retry;
@@ -41,7 +44,7 @@ pub(crate) use self::runtime::{EngineRuntime, Executors};
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
 use crate::plan::PlannedQuery;
-use crate::query::{Claim, Hub, QueryShared, Request, RestartPolicy, StreamingQuery, Trigger};
+use crate::query::{BadRecords, Claim, Hub, QueryShared, Request, RestartPolicy, StreamingQuery, Trigger};
 use crate::sink::Sink;
 use crate::telemetry::LatencySlo;
 
@@ -61,6 +64,9 @@ pub(crate) struct QuerySpec {
     pub(crate) store_errors: StoreErrors,
     pub(crate) max_uncommitted: Duration,
     pub(crate) executors: Executors,
+    /// How often the static sides of joins are read anew; `None`: once, at the start.
+    pub(crate) static_reload: Option<Duration>,
+    pub(crate) bad_records: BadRecords,
     pub(crate) hub: Arc<Hub>,
 }
 
@@ -80,6 +86,7 @@ pub(crate) async fn start(spec: QuerySpec, name_claim: Option<Claim>) -> Result<
         let known = spec.checkpoint.read_query_id().await?;
         let mut id_claim = known.map(|id| spec.hub.claim_id(id)).transpose()?;
         spec.checkpoint.check_writable().await?;
+        reload::load(&spec).await?;
         let open = OpenQuery::new(&spec).await?;
         let id = spec.checkpoint.query_id().await?;
         if id_claim.is_none() {
@@ -113,6 +120,7 @@ async fn drive(
     mut requested: mpsc::Receiver<Request>,
 ) -> Result<()> {
     let mut carried = Carried::default();
+    let _reloads = reload::in_background(&spec);
     let mut restarts = Restarts::new(spec.restart);
     let started = Instant::now();
     let mut opened = Ok(open);

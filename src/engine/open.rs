@@ -14,7 +14,7 @@ use crate::epoch::{Cut, EpochId, SourceOffsets};
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::PlannedQuery;
 use crate::plan::pipeline::{self, Pipeline, PlannedSource};
-use crate::query::Trigger;
+use crate::query::{BadRecords, Trigger};
 use crate::source::{ReadMode, ReadRequest, Source};
 
 /// A query at the place where it goes on.
@@ -32,8 +32,9 @@ pub(super) struct OpenQuery {
 /// Finds out what a new query would meet at its sources, while its checkpoint's folder is not yet made.
 pub(super) async fn check(spec: &QuerySpec) -> Result<()> {
     if spec.checkpoint.read_query_id().await?.is_none() {
-        for planned in pipeline::sources(&spec.planned.physical)? {
-            planned.source.initial_offsets().await?;
+        let planned = pipeline::sources(&spec.planned.physical, false)?;
+        for source in sources_for(&planned, spec.trigger)? {
+            source.initial_offsets().await?;
         }
     }
     Ok(())
@@ -41,16 +42,17 @@ pub(super) async fn check(spec: &QuerySpec) -> Result<()> {
 
 impl OpenQuery {
     pub(super) async fn new(spec: &QuerySpec) -> Result<Self> {
-        let planned = pipeline::sources(&spec.planned.physical)?;
+        let planned = pipeline::sources(&spec.planned.physical, spec.bad_records == BadRecords::DeadLetter)?;
         let sources = sources_for(&planned, spec.trigger)?;
         let bounded = !matches!(spec.trigger, Trigger::Continuous(_));
         let place = Place::find(spec, &sources, bounded).await?;
         let mut readers = Vec::with_capacity(planned.len());
         for ((planned, source), start) in planned.iter().zip(&sources).zip(&place.start) {
-            let request = ReadRequest { start: start.clone(), projection: planned.projection.clone() };
+            let request =
+                ReadRequest { start: start.clone(), projection: planned.columns.projection.clone() };
             readers.push(source.open(request).await?);
         }
-        let pipelines = pipeline::open(&spec.planned.physical, readers, &spec.context)?;
+        let pipelines = pipeline::open(&spec.planned.physical, &planned, readers, &spec.context)?;
         let Place { next, rerun, metadata, .. } = place;
         Ok(Self { sources, pipelines, next, rerun, metadata })
     }
@@ -59,7 +61,7 @@ impl OpenQuery {
 /// # Errors
 /// A source of the plan cannot be read under `trigger`.
 pub(crate) fn check_sources(planned: &PlannedQuery, trigger: Trigger) -> Result<()> {
-    sources_for(&pipeline::sources(&planned.physical)?, trigger).map(drop)
+    sources_for(&pipeline::sources(&planned.physical, false)?, trigger).map(drop)
 }
 
 /// The plan's sources as a query under `trigger` reads them.

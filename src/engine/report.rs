@@ -34,6 +34,7 @@ struct EpochReport {
     /// Records read, by source.
     rows_in: Vec<u64>,
     rows_out: u64,
+    bad_rows: u64,
     batches: u64,
     latencies: EpochLatencies,
     /// When the sink had all rows.
@@ -71,6 +72,7 @@ impl EpochReports {
                 begun,
                 rows_in,
                 rows_out: 0,
+                bad_rows: 0,
                 batches: 0,
                 latencies: EpochLatencies::default(),
                 taken: begun,
@@ -112,6 +114,7 @@ impl EpochReports {
     pub(super) fn add_pipeline(&mut self, sealed: &Sealed, source: usize) {
         if let Some(report) = self.report(sealed.epoch) {
             report.rows_out += sealed.rows_out;
+            report.bad_rows += sealed.bad_rows;
             report.batches += sealed.batches;
             report.latencies.add_task(&sealed.latencies);
             if let Some(rows) = report.rows_in.get_mut(source) {
@@ -198,6 +201,7 @@ impl EpochReports {
             batch_id: epoch.0,
             batch_duration: millis(own),
             num_input_rows: total,
+            num_bad_rows: report.bad_rows,
             input_rows_per_second: total as f64 / since_last,
             processed_rows_per_second: total as f64 / own.as_secs_f64(),
             duration_ms: report

@@ -1,14 +1,13 @@
 //! The task of one pipeline: reads, transforms and writes without pause, and ends epochs when told to.
 
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use arrow::array::RecordBatch;
-use futures::Stream;
 use futures::future::BoxFuture;
 use tokio::sync::mpsc;
 
+use super::bad_records::{BadRecord, BadRecordHandler};
+use super::evaluation::{Evaluation, Step};
 use crate::epoch::{EpochId, Offset, SourceRange};
 use crate::error::{Error, Result};
 use crate::plan::pipeline::Pipeline;
@@ -36,6 +35,7 @@ pub(super) struct Sealed {
     pub(super) end: Offset,
     pub(super) rows_in: u64,
     pub(super) rows_out: u64,
+    pub(super) bad_rows: u64,
     /// Batches that the sink was given.
     pub(super) batches: u64,
     pub(super) latencies: TaskLatencies,
@@ -48,9 +48,11 @@ pub(super) struct Sealed {
 pub(super) struct PipelineTask {
     slot: usize,
     pipeline: Pipeline,
+    evaluation: Evaluation,
     writer: Box<dyn SinkWriter>,
     /// Where the rows come from that the pipeline has given last.
     records: SourceRange,
+    bad_records: BadRecordHandler,
     commands: mpsc::Receiver<Command>,
     sealed: mpsc::Sender<Sealed>,
     /// Whether records may be read that belong to no planned epoch (continuous).
@@ -59,15 +61,9 @@ pub(super) struct PipelineTask {
     finishing: Option<EpochId>,
     rows_in_before: u64,
     rows_out: u64,
+    bad_rows: u64,
     batches: u64,
     clock: PipelineClock,
-}
-
-/// What the stream has to say.
-enum Step {
-    Batch(RecordBatch),
-    /// All records before the end are through.
-    Drained,
 }
 
 impl PipelineTask {
@@ -75,20 +71,22 @@ impl PipelineTask {
         slot: usize,
         pipeline: Pipeline,
         writer: Box<dyn SinkWriter>,
-        commands: mpsc::Receiver<Command>,
-        sealed: mpsc::Sender<Sealed>,
+        bad_records: BadRecordHandler,
+        (commands, sealed): (mpsc::Receiver<Command>, mpsc::Sender<Sealed>),
         is_open: bool,
         clock: PipelineClock,
     ) -> Self {
-        let (rows_in_before, rows_out, batches) = (0, 0, 0);
+        let (rows_in_before, rows_out, bad_rows, batches) = (0, 0, 0, 0);
         let (is_paused, finishing) = (false, None);
         let at = pipeline.flow.position();
         let records = SourceRange { partition: pipeline.partition.clone(), from: at, to: at };
         Self {
             slot,
             pipeline,
+            evaluation: Evaluation::new(!bad_records.ends_the_query()),
             writer,
             records,
+            bad_records,
             commands,
             sealed,
             is_open,
@@ -96,6 +94,7 @@ impl PipelineTask {
             finishing,
             rows_in_before,
             rows_out,
+            bad_rows,
             batches,
             clock,
         }
@@ -111,8 +110,17 @@ impl PipelineTask {
                     Some(command) => self.on_command(command),
                     None => return Ok(()),
                 },
-                step = std::future::poll_fn(|cx| poll_step(&mut self.pipeline, self.finishing.is_some(), cx)) => match step {
+                step = std::future::poll_fn(|cx| {
+                    self.evaluation.poll_step(&mut self.pipeline, self.finishing.is_some(), cx)
+                }) => match step {
                     Ok(Step::Batch(batch)) => self.write(&batch).await?,
+                    Ok(Step::Bad { record, error }) => {
+                        let bad = BadRecord { record, error, is_first: self.bad_rows == 0 };
+                        let Pipeline { partition, records, .. } = &self.pipeline;
+                        self.bad_records.handle(bad, partition, records, self.writer.as_mut()).await?;
+                        self.bad_rows += 1;
+                    }
+                    Ok(Step::Nothing) => {}
                     Ok(Step::Drained) => self.seal().await?,
                     Err(error) => {
                         let to = self.pipeline.flow.position();
@@ -178,12 +186,14 @@ impl PipelineTask {
             end: self.pipeline.flow.position(),
             rows_in: rows_in - self.rows_in_before,
             rows_out: std::mem::take(&mut self.rows_out),
+            bad_rows: std::mem::take(&mut self.bad_rows),
             batches: std::mem::take(&mut self.batches),
             latencies,
             acks,
             taken: self.writer.seal(epoch),
         };
         self.rows_in_before = rows_in;
+        self.bad_records.begin(epoch.next());
         self.set_idle_end();
         self.sealed.send(sealed).await.map_err(|_| Error::internal("the query's driver is gone"))
     }
@@ -192,16 +202,5 @@ impl PipelineTask {
     fn set_idle_end(&self) {
         let flow = &self.pipeline.flow;
         flow.set_end(if self.is_open && !self.is_paused { Offset::MAX } else { flow.position() });
-    }
-}
-
-fn poll_step(pipeline: &mut Pipeline, is_finishing: bool, cx: &mut Context<'_>) -> Poll<Result<Step>> {
-    match Pin::new(&mut pipeline.stream).poll_next(cx) {
-        Poll::Ready(Some(batch)) => Poll::Ready(batch.map(Step::Batch).map_err(Error::from)),
-        Poll::Ready(None) => {
-            Poll::Ready(Err(Error::internal(format!("the stream of {} has ended", pipeline.partition))))
-        }
-        Poll::Pending if is_finishing && pipeline.flow.is_drained() => Poll::Ready(Ok(Step::Drained)),
-        Poll::Pending => Poll::Pending,
     }
 }

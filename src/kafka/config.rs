@@ -35,6 +35,7 @@ const TABLE_OPTIONS: &[&str] = &[
     "fetchOffset.numRetries",
     "fetchOffset.retryIntervalMs",
     "topic",
+    "deadLetterTopic",
     "delivery",
     "provenance",
 ];

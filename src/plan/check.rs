@@ -9,6 +9,8 @@ use datafusion::physical_plan::union::UnionExec;
 use datafusion::physical_plan::unnest::UnnestExec;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, displayable};
 
+use super::async_calls::AsyncCallsExec;
+use super::join::StaticJoinExec;
 use super::table::SourceExec;
 use crate::error::{Error, Result};
 
@@ -22,6 +24,8 @@ pub(crate) fn check_nodes(plan: &Arc<dyn ExecutionPlan>) -> Result<()> {
         || plan.is::<ProjectionExec>()
         || plan.is::<UnnestExec>()
         || plan.is::<UnionExec>()
+        || plan.is::<StaticJoinExec>()
+        || plan.is::<AsyncCallsExec>()
         || plan.is::<CooperativeExec>();
     if !passes {
         return Err(refuse(plan, &format!("{} may hold rows back or mix partitions", plan.name())));

@@ -2,20 +2,22 @@
 
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::ExecutionPlan;
 
-use super::check;
 use super::table::{Flow, Slot, SourceExec};
+use super::{blame, check};
 use crate::epoch::Partition;
 use crate::error::{Error, Result};
-use crate::source::{PartitionReader, Source};
+use crate::source::{PartitionReader, RecordColumns, Source};
 
 /// A source as the plan reads it.
 pub(crate) struct PlannedSource {
     pub(crate) source: Arc<dyn Source>,
-    pub(crate) projection: Vec<usize>,
+    /// What its readers build.
+    pub(crate) columns: Arc<RecordColumns>,
 }
 
 /// One partition's way through the plan.
@@ -25,17 +27,34 @@ pub(crate) struct Pipeline {
     pub(crate) partition: Partition,
     pub(crate) flow: Arc<Flow>,
     pub(crate) stream: SendableRecordBatchStream,
+    pub(crate) records: Records,
 }
 
-/// The plan's sources, from left to right: the order of the offsets in a checkpoint.
-pub(crate) fn sources(plan: &Arc<dyn ExecutionPlan>) -> Result<Vec<PlannedSource>> {
+/// What can be told of a pipeline's records.
+pub(crate) struct Records {
+    pub(crate) columns: Arc<RecordColumns>,
+    plan: Arc<dyn ExecutionPlan>,
+    /// The number of the pipeline's partition among the plan's.
+    output: usize,
+}
+
+impl Records {
+    /// The expression that fails for `record`, as far as it can be told.
+    pub(crate) fn failing_expression(&self, record: &RecordBatch) -> Option<String> {
+        let own: Vec<usize> = (0..self.columns.own).collect();
+        blame::failing_expression(&self.plan, self.output, &record.project(&own).ok()?)
+    }
+}
+
+/// The plan's sources, from left to right: the order of the offsets in a checkpoint. `whole`: records must be told as they
+/// came.
+pub(crate) fn sources(plan: &Arc<dyn ExecutionPlan>, whole: bool) -> Result<Vec<PlannedSource>> {
     let mut sources = Vec::new();
     plan.apply(|node| {
         if let Some(leaf) = node.downcast_ref::<SourceExec>() {
-            sources.push(PlannedSource {
-                source: Arc::clone(leaf.source()),
-                projection: leaf.projection().to_vec(),
-            });
+            let source = Arc::clone(leaf.source());
+            let columns = Arc::new(RecordColumns::new(source.as_ref(), leaf.projection(), whole));
+            sources.push(PlannedSource { source, columns });
         }
         Ok(TreeNodeRecursion::Continue)
     })?;
@@ -48,6 +67,7 @@ pub(crate) fn sources(plan: &Arc<dyn ExecutionPlan>) -> Result<Vec<PlannedSource
 /// The plan brings partitions together.
 pub(crate) fn open(
     plan: &Arc<dyn ExecutionPlan>,
+    sources: &[PlannedSource],
     readers: Vec<Vec<Box<dyn PartitionReader>>>,
     context: &Arc<TaskContext>,
 ) -> Result<Vec<Pipeline>> {
@@ -73,7 +93,10 @@ pub(crate) fn open(
     let mut pipelines = Vec::with_capacity(inputs.len());
     for (output, (source, slot)) in inputs.into_iter().enumerate() {
         let stream = plan.execute(output, Arc::clone(context))?;
-        let Some(slot) = slots.get(source).and_then(|slots| slots.get(slot)) else {
+        let Some((slots, planned)) = slots.get(source).zip(sources.get(source)) else {
+            continue;
+        };
+        let Some(slot) = slots.get(slot) else {
             continue;
         };
         pipelines.push(Pipeline {
@@ -81,6 +104,7 @@ pub(crate) fn open(
             partition: slot.partition.clone(),
             flow: Arc::clone(&slot.flow),
             stream,
+            records: Records { columns: Arc::clone(&planned.columns), plan: Arc::clone(&plan), output },
         });
     }
     Ok(pipelines)

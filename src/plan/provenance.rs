@@ -6,6 +6,7 @@ use datafusion::error::{DataFusionError, Result as DataFusionResult};
 use datafusion::logical_expr::{Expr, LogicalPlan, Projection, TableScan, Union, lit};
 use datafusion::prelude::Column;
 
+use super::support::reads_stream;
 use crate::error::{Error, Result};
 use crate::provenance::{OFFSET, PARTITION, SOURCE, TOPIC};
 
@@ -51,6 +52,14 @@ fn carry(plan: LogicalPlan, sources: &mut i64) -> DataFusionResult<LogicalPlan> 
             let expressions =
                 if matches!(plan, LogicalPlan::Unnest(_)) { Vec::new() } else { plan.expressions() };
             plan.with_new_exprs(expressions, inputs)
+        }
+        LogicalPlan::Join(_) => {
+            let carried = |input: &LogicalPlan, sources: &mut i64| {
+                if reads_stream(input)? { carry(input.clone(), sources) } else { Ok(input.clone()) }
+            };
+            let inputs = plan.inputs().into_iter().map(|input| carried(input, sources));
+            let inputs = inputs.collect::<DataFusionResult<_>>()?;
+            plan.with_new_exprs(plan.expressions(), inputs)
         }
         other => Err(Error::internal(format!("no origin can be carried through {}", other.display())).into()),
     }

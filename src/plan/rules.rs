@@ -11,6 +11,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::filter::FilterExec;
 use datafusion::prelude::SessionConfig;
 
+use super::async_calls::PromptAsyncCalls;
 use super::now;
 
 /// Logical rules that would replace a source by an empty relation (`WHERE false`): the query would then have no stream
@@ -28,7 +29,10 @@ pub(crate) fn streaming_config(config: SessionConfig) -> SessionConfig {
         .with_repartition_sorts(false)
         .with_collect_statistics(false)
         .with_information_schema(true);
-    config.set_bool("datafusion.optimizer.repartition_file_scans", false)
+    config
+        .set_bool("datafusion.optimizer.repartition_file_scans", false)
+        // A subquery for one value becomes a join with a static side, as any other.
+        .set_bool("datafusion.optimizer.enable_physical_uncorrelated_scalar_subquery", false)
 }
 
 /// A session state with DataFusion's defaults, less and more what streams need.
@@ -42,10 +46,10 @@ pub(crate) fn streaming_state(builder: SessionStateBuilder) -> SessionStateBuild
         .collect();
     let mut builder = SessionStateBuilder::new_from_existing(state)
         .with_optimizer_rules(rules)
+        .with_physical_optimizer_rule(Arc::new(PromptAsyncCalls))
         .with_physical_optimizer_rule(Arc::new(PromptFilters));
-    for function in now::functions() {
-        builder.scalar_functions().get_or_insert_default().push(function);
-    }
+    let clocks: Vec<_> = now::functions(builder.config().get_or_insert_default().options()).collect();
+    builder.scalar_functions().get_or_insert_default().extend(clocks);
     builder
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
-use arrow::array::RecordBatch;
+use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
@@ -23,6 +23,7 @@ use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Par
 use futures::Stream;
 use parking_lot::Mutex;
 
+use super::trial::{Next, Trial};
 use crate::epoch::{Offset, Partition};
 use crate::error::{Error, Result};
 use crate::options::Options;
@@ -86,6 +87,8 @@ pub(crate) struct Flow {
     position: AtomicI64,
     drained: AtomicBool,
     rows: AtomicU64,
+    /// Whether the records that were handed out went through.
+    pub(crate) trial: Trial,
     hand_over: HandOver,
 }
 
@@ -96,6 +99,7 @@ impl Flow {
             position: AtomicI64::new(start),
             drained: AtomicBool::new(false),
             rows: AtomicU64::new(0),
+            trial: Trial::default(),
             hand_over: HandOver::new(),
         }
     }
@@ -157,7 +161,8 @@ impl fmt::Debug for Slot {
 
 /// The leaf of a plan: an unbounded source, one partition for each of its own.
 ///
-/// Planned without slots, as nothing is open yet; [`bind`](SourceExec::bind) gives it the source's partitions.
+/// Planned without slots, as nothing is open yet; [`bind`](SourceExec::bind) gives it the source's partitions. Readers may
+/// build columns behind those of the plan; operators do not see them.
 #[derive(Debug)]
 pub(crate) struct SourceExec {
     source: Arc<dyn Source>,
@@ -275,6 +280,14 @@ struct SourceStream {
     failed: bool,
 }
 
+impl SourceStream {
+    fn planned_columns(&self, batch: &RecordBatch) -> DataFusionResult<RecordBatch> {
+        let columns = batch.columns().iter().take(self.schema.fields().len()).map(Arc::clone).collect();
+        let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+        Ok(RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)?)
+    }
+}
+
 impl Stream for SourceStream {
     type Item = DataFusionResult<RecordBatch>;
 
@@ -283,6 +296,12 @@ impl Stream for SourceStream {
             return Poll::Ready(None);
         }
         let end = self.flow.end.load(Ordering::Relaxed);
+        match self.flow.trial.next() {
+            Next::Wait => return Poll::Pending,
+            Next::HandOut(batch) => return Poll::Ready(Some(self.planned_columns(&batch))),
+            Next::Read => {}
+        }
+        let first = self.reader.position();
         let polled =
             if self.reader.position() < end { self.reader.poll_read(cx, end) } else { Poll::Pending };
         self.flow.position.store(self.reader.position(), Ordering::Relaxed);
@@ -291,7 +310,9 @@ impl Stream for SourceStream {
                 self.flow.rows.fetch_add(batch.num_rows() as u64, Ordering::Relaxed);
                 let times = self.reader.times();
                 self.flow.hand_over.note(times.arrived, times.oldest);
-                Poll::Ready(Some(Ok(batch)))
+                let planned = self.planned_columns(&batch);
+                self.flow.trial.begin(batch, first);
+                Poll::Ready(Some(planned))
             }
             Poll::Ready(Err(error)) => {
                 self.failed = true;

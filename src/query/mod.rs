@@ -1,6 +1,7 @@
 //! What a user holds of a running query: triggers, restart policy, progress, status, events and the handle. Values and
 //! channel ends only, but for `hub.rs`, which gives each listener a thread.
 
+mod bad_records;
 mod handle;
 mod hub;
 mod json;
@@ -9,6 +10,7 @@ mod progress;
 mod restart;
 mod trigger;
 
+pub(crate) use self::bad_records::BadRecords;
 pub(crate) use self::handle::{QueryShared, Request};
 pub use self::handle::{StreamingQuery, StreamingQueryStatus};
 pub(crate) use self::hub::{Claim, Hub};

@@ -29,6 +29,9 @@ pub struct StreamingQueryProgress {
     pub batch_duration: u64,
     /// Records read from all sources.
     pub num_input_rows: u64,
+    /// Records among them that the query could not process and left out. Not Spark's; not in the JSON when 0.
+    #[serde(skip_serializing_if = "is_zero", default)]
+    pub num_bad_rows: u64,
     /// Over the time since the epoch before.
     #[serde(skip_serializing_if = "is_not_a_rate", default = "not_a_rate", serialize_with = "rate")]
     pub input_rows_per_second: f64,
@@ -118,6 +121,11 @@ impl fmt::Display for StreamingQueryProgress {
     }
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -131,6 +139,7 @@ mod tests {
             batch_id: 3,
             batch_duration: 57,
             num_input_rows: 100,
+            num_bad_rows: 0,
             input_rows_per_second: f64::NAN,
             processed_rows_per_second: 1754.5,
             duration_ms: [("walCommit".into(), 10), ("addBatch".into(), 30)].into(),

@@ -4,10 +4,14 @@
 //! its query manager.
 
 mod catalog;
+mod dialect;
 mod manager;
+mod place;
 mod query_options;
 mod reader;
+mod settings;
 mod sql;
+mod statement;
 mod writer;
 
 use std::collections::BTreeMap;
@@ -15,6 +19,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use datafusion::execution::SessionStateBuilder;
+use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::{DataFrame, SessionConfig, SessionContext};
 use parking_lot::{Mutex, RwLock};
 
@@ -110,10 +115,12 @@ impl StreamSession {
             queries: Mutex::default(),
             hub: Arc::default(),
         });
-        let config = rules::streaming_config(config).with_extension(Arc::clone(&core));
+        let config = rules::streaming_config(config)
+            .with_extension(Arc::clone(&core))
+            .with_option_extension(settings::Settings::default());
         let builder = rules::streaming_state(SessionStateBuilder::new().with_config(config));
         let context = SessionContext::new_with_state(builder.build());
-        datafusion_functions_json::register_all(&mut context.clone())?;
+        dialect::register(&context)?;
         let session = Self { context, core };
         session.register_source(Arc::new(KafkaSourceProvider));
         session.register_source(Arc::new(RateProvider));
@@ -200,13 +207,12 @@ impl StreamSession {
     /// tables, such as the one of a memory sink, can be collected.
     ///
     /// # Errors
-    /// The statement does not parse or names what is not there.
+    /// The statement does not parse, names what is not there, or asks for what no trigger supports on a stream.
     pub async fn sql(&self, statement: &str) -> Result<DataFrame> {
         let state = self.context.state();
         let parsed = state.sql_to_statement(statement, &state.config().options().sql_parser.dialect)?;
-        sql::check_readable(self, &parsed).await?;
-        let plan = state.statement_to_plan(parsed).await?;
-        Ok(self.context.execute_logical_plan(plan).await?)
+        let plan = statement::plan(self, parsed).await?;
+        self.execute(plan).await
     }
 
     /// Reads a pipeline: statements that create tables and views, and one `INSERT INTO sink SELECT …`, which is handed
@@ -216,6 +222,15 @@ impl StreamSession {
     /// A statement does not parse, is not one of these, or names what is not there.
     pub async fn pipeline(&self, sql: &str) -> Result<DataStreamWriter> {
         sql::pipeline(self, sql).await
+    }
+
+    async fn execute(&self, plan: LogicalPlan) -> Result<DataFrame> {
+        let sets = matches!(plan, LogicalPlan::Statement(_));
+        let rows = self.context.execute_logical_plan(plan).await?;
+        if sets {
+            dialect::apply(&self.context)?;
+        }
+        Ok(rows)
     }
 
     /// The session's queries, and who listens to them.

@@ -7,6 +7,7 @@ use datafusion::sql::parser::{DFParser, Statement};
 use datafusion::sql::sqlparser::ast::{Insert, ObjectName, Statement as SqlStatement, TableObject};
 
 use super::StreamSession;
+use super::statement::{self, is_preparation};
 use super::writer::{DataStreamWriter, StreamDataFrame};
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::table::StreamTable;
@@ -35,14 +36,14 @@ pub(super) async fn pipeline(session: &StreamSession, sql: &str) -> Result<DataS
                         "the pipeline has a SELECT that writes nowhere: put INSERT INTO before it: {query}"
                     )));
                 }
-                statement @ (SqlStatement::CreateView(_) | SqlStatement::Set(_)) => {
+                statement if is_preparation(&statement) => {
                     execute(session, Statement::Statement(Box::new(statement))).await?;
                 }
                 other => return Err(not_in_a_pipeline(&other.to_string())),
             },
             Statement::CreateExternalTable(mut create) => {
                 let format = create.file_type.to_ascii_lowercase();
-                if session.core.source(&format).is_err() {
+                if session.core.source(&format).is_err() && !is_file_format(session, &format) {
                     session.core.sink(&format)?;
                 }
                 if format == "parquet" && target.as_ref() == Some(&create.name.to_string()) {
@@ -67,19 +68,24 @@ fn target_of(statement: &Statement) -> Option<String> {
     }
 }
 
+/// CSV, JSON, Parquet and what else DataFusion reads: tables to join with.
+fn is_file_format(session: &StreamSession, format: &str) -> bool {
+    session.context.state_ref().read().table_factories().contains_key(&format.to_ascii_uppercase())
+}
+
 fn not_in_a_pipeline(statement: &str) -> Error {
     let start: String = statement.chars().take(60).collect();
     Error::query(format!(
-        "a pipeline may hold CREATE EXTERNAL TABLE, CREATE VIEW, SET and one INSERT INTO, not: {start}"
+        "a pipeline may hold CREATE EXTERNAL TABLE, CREATE TABLE … AS, CREATE VIEW, SET and one INSERT INTO, not: {start}"
     ))
 }
 
 async fn execute(session: &StreamSession, statement: Statement) -> Result<()> {
-    let plan = session.context.state().statement_to_plan(statement).await?;
+    let plan = statement::plan(session, statement).await?;
     // What fails here fails for what the statement says, not for a record.
-    session.context.execute_logical_plan(plan).await.map(drop).map_err(|error| match Error::from(error) {
-        error if error.kind() == ErrorKind::Data => Error::query(error.to_string()),
-        error => error,
+    session.execute(plan).await.map(drop).map_err(|error| match error.kind() {
+        ErrorKind::Data => Error::query(error.to_string()),
+        _ => error,
     })
 }
 
@@ -97,23 +103,10 @@ async fn insert_into(session: &StreamSession, insert: Insert) -> Result<DataStre
     };
     let state = session.context.state();
     let statement = Statement::Statement(Box::new(SqlStatement::Query(select)));
-    check_readable(session, &statement).await?;
-    let plan = state.statement_to_plan(statement).await?;
+    let plan = statement::plan(session, statement).await?;
     let names: Vec<String> = insert.columns.iter().map(ObjectName::to_string).collect();
     let rows = renamed(DataFrame::new(state, plan), &names)?;
     Ok(rows.write_stream().format(&table.0).options(&table.1))
-}
-
-/// A table whose options are wrong for reading has no columns; this says why instead of "no such column".
-pub(super) async fn check_readable(session: &StreamSession, statement: &Statement) -> Result<()> {
-    for reference in session.context.state().resolve_table_references(statement)? {
-        // What is not there is for the planner to say.
-        let Ok(provider) = session.context.table_provider(reference).await else { continue };
-        if let Some(table) = provider.downcast_ref::<StreamTable>() {
-            table.check_readable()?;
-        }
-    }
-    Ok(())
 }
 
 async fn sink_table(session: &StreamSession, name: &ObjectName) -> Result<(String, crate::options::Options)> {

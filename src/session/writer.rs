@@ -10,7 +10,8 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::DataFrame;
 
 use super::SessionCore;
-use super::query_options::{CHECKPOINT_LOCATION, DELIVERY, PROVENANCE, QueryOptions, of_sink};
+use super::query_options::{DEAD_LETTER_TOPIC, DELIVERY, PROVENANCE, QueryOptions, of_sink};
+use super::settings::Settings;
 use crate::checkpoint::Checkpoint;
 use crate::engine::{self, QuerySpec};
 use crate::epoch::EpochId;
@@ -18,15 +19,18 @@ use crate::error::{Error, Result};
 use crate::options::Options;
 use crate::plan::PlannedQuery;
 use crate::provenance::Provenance;
-use crate::query::{RestartPolicy, StreamingQuery, Trigger};
+use crate::query::{BadRecords, RestartPolicy, StreamingQuery, Trigger};
+use crate::sink::dead_letters::{self, WithDeadLetters};
 use crate::sink::foreach::{ForeachSink, ForeachWriter};
 use crate::sink::foreach_batch::{BatchFunction, ForeachBatchSink, batch_function};
 use crate::sink::memory::{MemorySink, MemoryTable};
 use crate::sink::{Delivery, Sink};
-use crate::spark::{SparkExport, SparkQuery, SparkTrigger};
+use crate::spark::{SparkDifference, SparkExport, SparkQuery, SparkTrigger};
 
 /// The memory sink puts a table into the session, which no other sink does: it is made here.
 pub(super) const MEMORY: &str = "memory";
+const KAFKA: &str = "kafka";
+const KAFKA_PREFIX: &str = "kafka.";
 
 /// Adds `write_stream()` to DataFusion's data frames.
 pub trait StreamDataFrame {
@@ -123,8 +127,9 @@ impl DataStreamWriter {
     /// Sets an option of the query or of its sink; names are case-insensitive. Of the query are `checkpointLocation` (a
     /// path or the URL of an object store), `maxUncommitted` (how long nothing may be committed before the sources are
     /// held back), `storeErrors` (`wait` or `stop`: what to do when the checkpoint cannot be written and something
-    /// around it must be mended), `latencySlo` (what rows may take, such as `5ms@p99`) and `noDataProgressEventInterval`
-    /// (how often listeners hear that there is nothing to do).
+    /// around it must be mended), `staticReload` (how often the static sides of joins are read anew), `badRecords` and
+    /// `deadLetterTopic` (what becomes of records that cannot be processed), `latencySlo` (what rows may take, such as
+    /// `5ms@p99`) and `noDataProgressEventInterval` (how often listeners hear that there is nothing to do).
     pub fn option(mut self, name: impl Into<String>, value: impl fmt::Display) -> Self {
         self.options.set(name, value.to_string());
         self
@@ -188,7 +193,8 @@ impl DataStreamWriter {
     /// # Errors
     /// The query asks for what no trigger supports, or the sink does not take its columns.
     pub async fn explain(self) -> Result<String> {
-        let (_, planned, sink) = self.plan(&QueryOptions::new(&self.options)?).await?;
+        let (_, planned, sink) =
+            self.plan(&QueryOptions::new(&self.options, &Settings::of(self.state.config()))?).await?;
         let sink = sink.map_or_else(|| MEMORY.to_owned(), |sink| sink.description());
         Ok(format!("sink {sink}, trigger {}\n\n{}", self.trigger, planned.explain()))
     }
@@ -200,13 +206,33 @@ impl DataStreamWriter {
     /// # Errors
     /// The query cannot run here. What cannot run in Spark is no error, but [`SparkExport::Refused`].
     pub async fn export_spark(self, trigger: SparkTrigger) -> Result<SparkExport> {
-        self.plan(&QueryOptions::new(&self.options)?).await?;
+        let settings = Settings::of(self.state.config());
+        let options = QueryOptions::new(&self.options, &settings)?;
+        self.plan(&options).await?;
+        let refused = |place: &str, what: &str, way_out: &str| {
+            let (place, what, way_out) = (place.into(), what.into(), way_out.into());
+            Ok(SparkExport::Refused(vec![SparkDifference { place, what, way_out }]))
+        };
+        if !settings.sql_dialect.eq_ignore_ascii_case("datafusion") {
+            return refused(
+                "SET epochflow.sql_dialect",
+                "the functions of this dialect were not compared with Spark's",
+                "write the pipeline without it",
+            );
+        }
+        if options.bad_records != BadRecords::Fail {
+            return refused(
+                "option badRecords",
+                "a bad record ends the query in Spark",
+                "take it out of the pipeline, or out of a copy to export",
+            );
+        }
         let query = SparkQuery {
             state: &self.state,
             plan: self.plan.clone(),
             format: self.format.as_deref().unwrap_or_default(),
             options: &of_sink(&self.options),
-            checkpoint: self.options.get(CHECKPOINT_LOCATION),
+            checkpoint: options.checkpoint_location.as_deref(),
             name: self.name.as_deref(),
         };
         query.export(trigger)
@@ -219,17 +245,18 @@ impl DataStreamWriter {
     /// columns, a broker or topic is not there, the checkpoint is damaged or another query's, or data that it needs
     /// is gone; a query with the same name or id is active in this session.
     pub async fn start(mut self) -> Result<StreamingQuery> {
-        let options = QueryOptions::new(&self.options)?;
+        let options = QueryOptions::new(&self.options, &Settings::of(self.state.config()))?;
         let (core, planned, sink) = self.plan(&options).await?;
         let name_claim = self.name.as_deref().map(|name| core.hub.claim_name(name)).transpose()?;
         let checkpoint = match self.checkpoint.take() {
             Some(checkpoint) => checkpoint,
-            None => self.open_checkpoint(&core)?,
+            None => self.open_checkpoint(&core, options.checkpoint_location.as_deref())?,
         };
         let sink = match sink {
             Some(sink) => sink,
             None => self.memory_sink(&planned, &checkpoint).await?,
         };
+        let sink = self.with_dead_letters(&core, sink, &options)?;
         let spec = QuerySpec {
             name: self.name,
             planned,
@@ -243,6 +270,8 @@ impl DataStreamWriter {
             store_errors: options.store_errors,
             max_uncommitted: options.max_uncommitted,
             executors: core.runtime.executors(),
+            static_reload: options.static_reload,
+            bad_records: options.bad_records,
             hub: Arc::clone(&core.hub),
         };
         let query = engine::start(spec, name_claim).await?.keeping(Arc::clone(&core.runtime) as _);
@@ -272,7 +301,8 @@ impl DataStreamWriter {
             (Some(code), _) => self.code_sink(code, &core, &planned)?,
             (None, Some(format)) if format.eq_ignore_ascii_case(MEMORY) => return Ok((core, planned, None)),
             (None, Some(format)) => {
-                core.sink(format)?.sink(&of_sink(&self.options), &planned.physical.schema())?
+                let for_sink = self.options_of_sink(format, &options);
+                core.sink(format)?.sink(&for_sink, &planned.physical.schema())?
             }
             (None, None) => {
                 return Err(Error::usage("the query has no sink; say write_stream().format(\"kafka\")"));
@@ -300,19 +330,52 @@ impl DataStreamWriter {
         }
     }
 
-    fn open_checkpoint(&self, core: &SessionCore) -> Result<Checkpoint> {
+    fn options_of_sink(&self, format: &str, options: &QueryOptions) -> Options {
+        let mut for_sink = of_sink(&self.options);
+        if let Some(topic) = &options.dead_letter_topic {
+            if format.eq_ignore_ascii_case(KAFKA) {
+                for_sink.set(DEAD_LETTER_TOPIC, topic);
+            } else {
+                for_sink = for_sink.without_prefix(KAFKA_PREFIX);
+            }
+        }
+        for_sink
+    }
+
+    /// A Kafka sink takes them itself; beside any other there is a second sink, for which the options `kafka.*` are.
+    fn with_dead_letters(
+        &self,
+        core: &SessionCore,
+        sink: Arc<dyn Sink>,
+        options: &QueryOptions,
+    ) -> Result<Arc<dyn Sink>> {
+        let is_kafka = self.format.as_deref().is_some_and(|format| format.eq_ignore_ascii_case(KAFKA));
+        let Some(topic) = options.dead_letter_topic.as_deref().filter(|_| !is_kafka) else {
+            return Ok(sink);
+        };
+        let mut client: Options = self
+            .options
+            .with_prefix(KAFKA_PREFIX)
+            .map(|(name, value)| (format!("{KAFKA_PREFIX}{name}"), value))
+            .collect();
+        client.set("topic", topic);
+        let letters = core.sink(KAFKA)?.sink(&client, &dead_letters::schema())?;
+        Ok(Arc::new(WithDeadLetters::new(sink, letters)))
+    }
+
+    fn open_checkpoint(&self, core: &SessionCore, location: Option<&str>) -> Result<Checkpoint> {
         let format = self.format.as_deref().unwrap_or_default();
         let is_temporary = || {
             self.code.is_some()
                 || format.eq_ignore_ascii_case(MEMORY)
                 || core.sink(format).is_ok_and(|provider| provider.allows_temporary_checkpoint())
         };
-        match self.options.get(CHECKPOINT_LOCATION) {
+        match location {
             Some(location) => Checkpoint::open(location, &self.store_options),
             None if is_temporary() => Checkpoint::open(&format!("memory://{}", uuid::Uuid::new_v4()), &[]),
-            None => Err(Error::usage(format!(
-                "the query has no checkpoint, so it would lose its place; set option '{CHECKPOINT_LOCATION}' to a path or to the URL of an object store"
-            ))),
+            None => Err(Error::usage(
+                "the query has no checkpoint, so it would lose its place; set option 'checkpointLocation' to a path or to the URL of an object store",
+            )),
         }
     }
 

@@ -4,6 +4,7 @@
 //! sink is one file that implements both and a [`SinkProvider`], and one line of registration.
 
 pub(crate) mod console;
+pub(crate) mod dead_letters;
 mod delivery;
 pub(crate) mod foreach;
 pub(crate) mod foreach_batch;
@@ -23,7 +24,7 @@ use futures::future::BoxFuture;
 
 pub use self::delivery::{Delivery, OwnedSource, SinkOwner};
 use crate::epoch::{EpochId, SourceOffsets, SourceRange};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::options::Options;
 use crate::telemetry::AckClock;
 
@@ -112,6 +113,16 @@ pub trait SinkWriter: Send {
     /// Says which records the rows of the next [`write`](SinkWriter::write) come from, for writers that learn of a failure
     /// only after it: [`Error::at`](crate::Error::at). Errors of `write` itself get them from the engine.
     fn next_rows_are_of(&mut self, _records: &SourceRange) {}
+
+    /// Takes records that the query could not process, with columns `key` and `value` (binary) and `headers`. Called only
+    /// where the sink was made with the option `deadLetterTopic`.
+    ///
+    /// # Errors
+    /// The sink has no place for them; otherwise as [`write`](SinkWriter::write).
+    async fn write_dead_letters(&mut self, _letters: &RecordBatch) -> Result<()> {
+        Err(Error::internal("the sink takes no dead letters"))
+    }
+
     /// The same for a sink that learns when single rows are safe: it calls [`AckClock::start`] for the rows that it sends
     /// off together, and drops what it gets when the last of them is acknowledged. The engine calls this one. By default
     /// rows count as safe when [`write`](SinkWriter::write) has taken them.

@@ -6,6 +6,7 @@
 pub(crate) mod kafka;
 pub(crate) mod memory;
 pub(crate) mod rate;
+mod record;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,6 +18,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 
+pub(crate) use self::record::RecordColumns;
 use crate::epoch::{Offset, Partition, SourceOffsets};
 use crate::error::Result;
 use crate::options::Options;
@@ -59,7 +61,7 @@ pub struct MinRecords {
 pub struct ReadRequest {
     /// Where to begin in each partition; one reader a partition comes back, in this order.
     pub start: SourceOffsets,
-    /// Columns of [`Source::schema`] to build, in this order. May be empty: only rows are counted then.
+    /// Columns of [`Source::record_schema`] to build, in this order. May be empty: only rows are counted then.
     pub projection: Vec<usize>,
 }
 
@@ -75,6 +77,13 @@ pub trait Source: fmt::Debug + Send + Sync {
 
     /// Columns that a query may read.
     fn schema(&self) -> SchemaRef;
+
+    /// Columns that readers can build: those of [`schema`](Source::schema), and behind them others that tell a record as it
+    /// came. Columns `key`, `value` and `headers` of the Kafka source's types are a record; without them a dead letter
+    /// holds all columns as JSON. A column `offset` tells where a record stands.
+    fn record_schema(&self) -> SchemaRef {
+        self.schema()
+    }
 
     /// The source for one query under `mode`: an instance of its own where it keeps state for a query or differs by mode.
     /// `None`: this one serves every query. Does no I/O.

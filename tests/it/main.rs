@@ -5,6 +5,7 @@
 mod support;
 
 mod api;
+mod bad_records;
 mod bench;
 mod checkpoint_files;
 mod checkpoint_show;
@@ -29,6 +30,7 @@ mod listeners;
 mod memory_source;
 mod metrics;
 mod micro_batch;
+mod operations;
 mod parquet_sink;
 mod progress;
 mod provenance;
@@ -39,4 +41,5 @@ mod s3;
 mod spark_export;
 mod sql_support;
 mod start_up;
+mod static_tables;
 mod store_faults;

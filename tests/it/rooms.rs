@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 const MAY_KNOW: &[(&str, &[&str])] = &[
     ("checkpoint", &[]),
     ("store", &["checkpoint"]),
+    ("functions", &[]),
     ("telemetry", &[]),
     ("kafka", &["telemetry"]),
     ("testing", &[]),
@@ -16,7 +17,10 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("query", &["telemetry"]),
     ("engine", &["plan", "source", "sink", "checkpoint", "query", "telemetry"]),
     ("spark", &["plan", "checkpoint", "query"]),
-    ("session", &["engine", "plan", "source", "sink", "checkpoint", "query", "spark", "telemetry"]),
+    (
+        "session",
+        &["engine", "functions", "plan", "source", "sink", "checkpoint", "query", "spark", "telemetry"],
+    ),
 ];
 const COMMON: &[&str] = &["epoch", "error", "options", "provenance"];
 /// What tests beside the code may name in every room, with the store that it stands in for.

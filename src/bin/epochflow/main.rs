@@ -146,6 +146,9 @@ struct RunArgs {
     /// minutes), or on-failure:MAX/WINDOW such as on-failure:3/1m.
     #[arg(long, default_value = "on-failure", value_parser = restart_policy)]
     restart: RestartPolicy,
+    /// Option of the query, such as badRecords=skip or staticReload=5m; may be repeated.
+    #[arg(long = "option", value_name = "NAME=VALUE", value_parser = name_and_value)]
+    query_options: Vec<(String, String)>,
     /// Serve metrics for Prometheus at http://HOST:PORT/metrics.
     #[arg(long, value_name = "HOST:PORT", value_parser = metrics::address)]
     metrics_addr: Option<SocketAddr>,

@@ -20,6 +20,9 @@ pub(super) async fn run(args: RunArgs) -> Result<()> {
         .option("checkpointLocation", &args.checkpoint)
         .trigger(args.trigger)
         .restart(args.restart);
+    for (name, value) in args.query_options {
+        writer = writer.option(name, value);
+    }
     for (name, value) in args.store.options {
         writer = writer.store_option(name, value);
     }

@@ -20,7 +20,7 @@ use self::columns::ColumnMap;
 use self::exactly_once::{TransactionConfig, Transactions};
 use self::origins::OriginColumns;
 use self::writer::KafkaWriter;
-use super::{CommitMessage, Delivery, Sink, SinkOwner, SinkProvider, SinkWriter};
+use super::{CommitMessage, Delivery, Sink, SinkOwner, SinkProvider, SinkWriter, dead_letters};
 use crate::epoch::{EpochId, SourceOffsets};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kafka::config::{Role, check_options, client_config};
@@ -41,6 +41,9 @@ impl SinkProvider for KafkaSinkProvider {
         check_options(options)?;
         let topic = options.get("topic").map(|topic| Arc::from(topic.trim()));
         let columns = ColumnMap::new(schema, topic)?;
+        let letters = options.get("deadLetterTopic").map(|topic| Arc::from(topic.trim()));
+        let letters =
+            letters.map(|topic| ColumnMap::new(&dead_letters::schema(), Some(topic))).transpose()?;
         let config = client_config(options, Role::Producer)?;
         let delivery = options.get("delivery").map_or(Ok(Delivery::default()), str::parse)?;
         let exactly_once =
@@ -51,6 +54,7 @@ impl SinkProvider for KafkaSinkProvider {
         };
         Ok(Arc::new(KafkaSink {
             columns,
+            letters,
             origins,
             config,
             producer: parking_lot::Mutex::new(None),
@@ -62,6 +66,8 @@ impl SinkProvider for KafkaSinkProvider {
 
 struct KafkaSink {
     columns: ColumnMap,
+    /// For records that the query could not process: through the same producer, so that they share its guarantee.
+    letters: Option<ColumnMap>,
     /// Where each row's origin goes into its headers.
     origins: Option<OriginColumns>,
     config: ClientConfig,
@@ -89,10 +95,11 @@ impl Sink for KafkaSink {
             former.discard();
         }
         let config = self.config.clone();
-        let topic = self.columns.topic.clone();
+        let maps = std::iter::once(&self.columns).chain(&self.letters);
+        let topics: Vec<Arc<str>> = maps.filter_map(|map| map.topic.clone()).collect();
         let made = tokio::task::spawn_blocking(move || {
             let producer = AckedProducer::new(&config)?;
-            if let Some(topic) = topic {
+            for topic in topics {
                 wait_for_topic(&producer, &topic, config.get("bootstrap.servers").unwrap_or_default())?;
             }
             Ok::<_, Error>(producer)
@@ -107,13 +114,18 @@ impl Sink for KafkaSink {
 
     fn writer(&self, _pipeline: usize, _epoch: EpochId) -> Result<Box<dyn SinkWriter>> {
         if let Some(transactions) = &*self.transactions.lock() {
-            let writer =
-                KafkaWriter::exactly_once(Arc::clone(transactions), self.columns.clone(), self.origins);
+            let writer = KafkaWriter::exactly_once(
+                Arc::clone(transactions),
+                self.columns.clone(),
+                self.letters.clone(),
+                self.origins,
+            );
             return Ok(Box::new(writer));
         }
         let producer = self.producer.lock();
         let producer = producer.as_ref().ok_or_else(|| Error::internal("the Kafka sink was not opened"))?;
-        Ok(Box::new(KafkaWriter::new(producer.topics(), self.columns.clone(), self.origins)))
+        let topics = producer.topics();
+        Ok(Box::new(KafkaWriter::new(topics, self.columns.clone(), self.letters.clone(), self.origins)))
     }
 
     async fn commit(&self, _epoch: EpochId, _messages: Vec<CommitMessage>) -> Result<()> {

@@ -21,6 +21,7 @@ const TOGETHER: usize = 256;
 pub(super) struct KafkaWriter {
     topics: Topics,
     columns: ColumnMap,
+    letters: Option<ColumnMap>,
     origins: Option<OriginColumns>,
     row_numbers: RowNumbers,
     /// Of the running epoch.
@@ -42,10 +43,16 @@ struct Turns {
 }
 
 impl KafkaWriter {
-    pub(super) fn new(topics: Topics, columns: ColumnMap, origins: Option<OriginColumns>) -> Self {
+    pub(super) fn new(
+        topics: Topics,
+        columns: ColumnMap,
+        letters: Option<ColumnMap>,
+        origins: Option<OriginColumns>,
+    ) -> Self {
         Self {
             topics,
             columns,
+            letters,
             origins,
             row_numbers: RowNumbers::default(),
             acks: Acks::new(),
@@ -57,13 +64,14 @@ impl KafkaWriter {
     pub(super) fn exactly_once(
         transactions: Arc<Transactions>,
         columns: ColumnMap,
+        letters: Option<ColumnMap>,
         origins: Option<OriginColumns>,
     ) -> Self {
         let turn = transactions.turn();
         let topics = transactions.producer(turn).topics();
         let others = transactions.producer(turn + 1).topics();
         let turns = Turns { transactions, turn, others, before: None };
-        Self { exactly_once: Some(turns), ..Self::new(topics, columns, origins) }
+        Self { exactly_once: Some(turns), ..Self::new(topics, columns, letters, origins) }
     }
 
     fn explain(&self, error: Error) -> Error {
@@ -159,6 +167,17 @@ impl SinkWriter for KafkaWriter {
 
     fn next_rows_are_of(&mut self, records: &SourceRange) {
         self.records = Some(records.clone());
+    }
+
+    async fn write_dead_letters(&mut self, letters: &RecordBatch) -> Result<()> {
+        let Some(columns) = self.letters.clone() else {
+            return Err(Error::internal("the Kafka sink was made without option 'deadLetterTopic'"));
+        };
+        // Their headers tell the origin already.
+        let rows = (std::mem::replace(&mut self.columns, columns), self.origins.take());
+        let written = self.write(letters).await;
+        (self.columns, self.origins) = rows;
+        written
     }
 
     fn seal(&mut self, _epoch: EpochId) -> BoxFuture<'static, Result<CommitMessage>> {

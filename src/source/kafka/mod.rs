@@ -203,6 +203,10 @@ impl Source for KafkaSource {
         Arc::clone(&self.schema)
     }
 
+    fn record_schema(&self) -> SchemaRef {
+        decode::schema(true)
+    }
+
     fn encode_offsets(&self, offsets: &SourceOffsets) -> String {
         offsets::encode(offsets)
     }
@@ -291,7 +295,7 @@ impl Source for KafkaSource {
 
     async fn open(&self, request: ReadRequest) -> Result<Vec<Box<dyn PartitionReader>>> {
         let projected = Arc::new(
-            self.schema
+            self.record_schema()
                 .project(&request.projection)
                 .map_err(|e| Error::internal("bad projection").with_source(e))?,
         );
