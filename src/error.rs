@@ -127,6 +127,7 @@ impl From<Error> for datafusion::error::DataFusionError {
 impl From<datafusion::error::DataFusionError> for Error {
     fn from(error: datafusion::error::DataFusionError) -> Self {
         use datafusion::error::DataFusionError as D;
+        let message = || plain(&error);
         match error.find_root() {
             D::External(inner) => {
                 if let Some(own) = inner.downcast_ref::<Error>() {
@@ -134,14 +135,19 @@ impl From<datafusion::error::DataFusionError> for Error {
                 }
             }
             D::ResourcesExhausted(_) | D::ObjectStore(_) | D::IoError(_) => {
-                return Error::new(ErrorKind::Environment, error.strip_backtrace()).with_source(error);
+                return Error::new(ErrorKind::Environment, message()).with_source(error);
             }
-            D::Internal(_) => return Error::internal(error.strip_backtrace()).with_source(error),
+            D::Internal(_) => return Error::internal(message()).with_source(error),
             D::Execution(_) | D::ArrowError(..) => {
-                return Error::new(ErrorKind::Data, error.strip_backtrace()).with_source(error);
+                return Error::new(ErrorKind::Data, message()).with_source(error);
             }
             _ => {}
         }
-        Error::query(error.strip_backtrace()).with_source(error)
+        Error::query(message()).with_source(error)
     }
+}
+
+/// DataFusion's message on one line, without its words for its own layers.
+fn plain(error: &datafusion::error::DataFusionError) -> String {
+    error.strip_backtrace().replace("\ncaused by\n", ": ").replace("External error: ", "")
 }

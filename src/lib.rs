@@ -27,6 +27,7 @@ mod query;
 mod session;
 mod sink;
 mod source;
+mod spark;
 mod store;
 mod telemetry;
 pub mod testing;
@@ -51,4 +52,5 @@ pub use crate::source::memory::MemoryStream;
 pub use crate::source::{
     MinRecords, PartitionReader, ReadMode, ReadRequest, RecordTimes, Source, SourceProvider,
 };
+pub use crate::spark::{SparkDifference, SparkExport, SparkTrigger};
 pub use crate::telemetry::{AckClock, LatencyProgress, LatencySlo, LatencySummary, SloReport, Unacked};

@@ -6,6 +6,8 @@ use super::format::OffsetEntry;
 use super::recovery::{Found, LogFacts};
 use crate::epoch::EpochId;
 
+const REMEDY: &str = "first let a run of epochflow commit an epoch, and stop it";
+
 /// Who wrote an entry of `offsets/`.
 ///
 /// epochflow writes what Spark's micro-batch engine writes, to the letter, so its entries bear no mark of their own, and
@@ -56,22 +58,29 @@ impl LogFacts {
     /// Why one of Spark's engines must not take the checkpoint over as it is, and what to do first.
     #[must_use]
     pub fn handover_warnings(&self) -> Vec<String> {
-        let remedy = "first let a run of epochflow commit an epoch, and stop it";
-        let mut warnings = Vec::new();
-        if let Some(epoch) = self.uncommitted().first() {
-            warnings.push(format!(
-                "epoch {epoch} is logged and not committed: do not hand over to Spark's continuous engine, which takes \
-                 the end of a planned batch for its own and may lose the batch's records; {remedy}"
-            ));
-        }
-        if let Some((epoch, Found::Whole(OffsetEntry { metadata: None, .. }))) = self.entries.last_key_value()
-        {
-            warnings.push(format!(
-                "offsets/{epoch} is of Spark's continuous engine: Spark's micro-batch engine and its Real-Time Mode fail \
-                 on it; {remedy}"
-            ));
-        }
-        warnings
+        self.continuous_warning().into_iter().chain(self.micro_batch_warning()).collect()
+    }
+
+    /// Why Spark's continuous engine must not take it over.
+    pub(crate) fn continuous_warning(&self) -> Option<String> {
+        let uncommitted = self.uncommitted();
+        let epoch = uncommitted.first()?;
+        Some(format!(
+            "epoch {epoch} is logged and not committed: do not hand over to Spark's continuous engine, which takes the \
+             end of a planned batch for its own and may lose the batch's records; {REMEDY}"
+        ))
+    }
+
+    /// Why Spark's micro-batch engine and its Real-Time Mode must not take it over.
+    pub(crate) fn micro_batch_warning(&self) -> Option<String> {
+        let Some((epoch, Found::Whole(OffsetEntry { metadata: None, .. }))) = self.entries.last_key_value()
+        else {
+            return None;
+        };
+        Some(format!(
+            "offsets/{epoch} is of Spark's continuous engine: Spark's micro-batch engine and its Real-Time Mode fail on \
+             it; {REMEDY}"
+        ))
     }
 }
 

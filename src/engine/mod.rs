@@ -80,6 +80,7 @@ pub(crate) async fn start(spec: QuerySpec, name_claim: Option<Claim>) -> Result<
     let opening = handle.spawn(async move {
         // Whatever is not there is found out before anything is written.
         spec.sink.open().await?;
+        open::check(&spec).await?;
         // Before the checkpoint is read: a restart deletes what a running query has not committed.
         let lock = spec.checkpoint.lock().await?;
         let known = spec.checkpoint.read_query_id().await?;

@@ -29,6 +29,17 @@ pub(super) struct OpenQuery {
     pub(super) metadata: Option<OffsetMetadata>,
 }
 
+/// Finds out what a new query would meet at its sources, while its checkpoint's folder is not yet made.
+pub(super) async fn check(spec: &QuerySpec) -> Result<()> {
+    if spec.checkpoint.read_query_id().await?.is_none() {
+        let planned = pipeline::sources(&spec.planned.physical, false)?;
+        for source in sources_for(&planned, spec.trigger)? {
+            source.initial_offsets().await?;
+        }
+    }
+    Ok(())
+}
+
 impl OpenQuery {
     pub(super) async fn new(spec: &QuerySpec) -> Result<Self> {
         let planned = pipeline::sources(&spec.planned.physical, spec.bad_records == BadRecords::DeadLetter)?;

@@ -157,6 +157,20 @@ fn relax_idempotence(config: &mut ClientConfig, options: &Options, name: &str, v
     }
 }
 
+/// Why librdkafka makes no client of a configuration that it has accepted setting by setting.
+pub(crate) fn refused_client(config: &ClientConfig, error: &KafkaError) -> Error {
+    let KafkaError::ClientCreation(reason) = error else {
+        return refused_by_librdkafka(error);
+    };
+    let named = config.config_map().into_iter().filter(|(name, _)| reason.contains(*name));
+    match named.max_by_key(|(name, _)| name.len()) {
+        Some((name, value)) => {
+            invalid(&format!("kafka.{name}"), value, &format!("what librdkafka accepts ({reason})"))
+        }
+        None => Error::usage(format!("the kafka.* options are not accepted by librdkafka: {reason}")),
+    }
+}
+
 fn refused_by_librdkafka(error: &KafkaError) -> Error {
     match error {
         KafkaError::ClientConfig(_, reason, name, value) => {

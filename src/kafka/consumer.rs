@@ -18,6 +18,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{ClientConfig, ClientContext, Offset as KafkaOffset, TopicPartitionList};
 
+use super::config::refused_client;
 use super::{InUse, Lease, kafka_error, lease};
 use crate::epoch::{Partition, SourceOffsets};
 use crate::error::{Error, ErrorKind, Result};
@@ -56,7 +57,7 @@ impl PartitionedConsumer {
         let (lease, in_use) = lease();
         let inner: LoggingConsumer = config
             .create_with_context(LoggingContext(in_use.clone()))
-            .map_err(|e| kafka_error("cannot create a consumer", e))?;
+            .map_err(|e| refused_client(config, &e))?;
         let inner = Arc::new(inner);
         serve_events(Arc::clone(&inner), in_use)?;
         Ok(Self { inner, lease })

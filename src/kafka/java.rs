@@ -114,10 +114,9 @@ pub(super) fn translated(options: &Options, role: Role) -> Result<Vec<(String, S
                 None => set(name, value),
                 Some((_, Rule::Is(ours))) => set(ours, value),
                 Some((_, Rule::Kibibytes(ours))) => {
-                    let bytes: u64 = value
-                        .trim()
-                        .parse()
-                        .map_err(|_| refused(name, "its value is no whole number of bytes"))?;
+                    let bytes: u64 = value.trim().parse().map_err(|_| {
+                        refused(name, &format!("its value '{value}' is no whole number of bytes"))
+                    })?;
                     set(ours, &bytes.div_ceil(1024).to_string());
                 }
                 Some((_, Rule::Refused(remedy))) => return Err(refused(name, remedy)),

@@ -12,6 +12,7 @@ use rdkafka::metadata::{Metadata, MetadataPartition};
 use rdkafka::{ClientConfig, Offset as KafkaOffset, TopicPartitionList};
 use regex::Regex;
 
+use super::config::refused_client;
 use super::consumer::{LoggingConsumer, LoggingContext, serve_events};
 use super::{InUse, Lease, kafka_error, lease};
 use crate::epoch::{Partition, SourceOffsets};
@@ -65,7 +66,7 @@ impl LookUp {
         let (lease, in_use) = lease();
         let consumer: LoggingConsumer = config
             .create_with_context(LoggingContext(in_use.clone()))
-            .map_err(|e| kafka_error("cannot create a consumer", e))?;
+            .map_err(|e| refused_client(config, &e))?;
         let brokers = config.get("bootstrap.servers").unwrap_or_default().to_owned();
         let consumer = Arc::new(consumer);
         serve_events(Arc::clone(&consumer), in_use.clone())?;
@@ -315,7 +316,7 @@ impl LookUp {
     fn unanswered(&self, what: &str, error: KafkaError) -> Error {
         let brokers = &self.brokers;
         let doing = format!(
-            "no broker at {brokers} told {what}; check option 'kafka.bootstrap.servers' and the network"
+            "no broker at {brokers} told {what}; check the options kafka.bootstrap.servers and kafka.security.protocol, and the network"
         );
         self.in_use.unanswered(&doing, error)
     }

@@ -17,6 +17,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext, Pur
 use rdkafka::{ClientConfig, ClientContext, Message};
 use tokio::sync::Notify;
 
+use super::config::refused_client;
 use super::{InUse, Lease, kafka_error, kind_of, lease};
 use crate::epoch::SourceRange;
 use crate::error::{Error, ErrorKind, Result};
@@ -171,7 +172,7 @@ impl AckedProducer {
         let room = Arc::new(Notify::new());
         let context = DeliveryContext { room: Arc::clone(&room), in_use: in_use.clone() };
         let inner: BaseProducer<DeliveryContext> =
-            config.create_with_context(context).map_err(|e| kafka_error("cannot create a producer", e))?;
+            config.create_with_context(context).map_err(|e| refused_client(config, &e))?;
         let inner = Arc::new(inner);
         serve_deliveries(Arc::clone(&inner), in_use)?;
         Ok(Self { inner, room, _lease: lease })

@@ -9,7 +9,7 @@ use datafusion::sql::sqlparser::ast::{Insert, ObjectName, Statement as SqlStatem
 use super::StreamSession;
 use super::statement::{self, is_preparation};
 use super::writer::{DataStreamWriter, StreamDataFrame};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::plan::table::StreamTable;
 
 /// Stands in for `PARQUET` where a pipeline creates the table that it writes to.
@@ -82,7 +82,11 @@ fn not_in_a_pipeline(statement: &str) -> Error {
 
 async fn execute(session: &StreamSession, statement: Statement) -> Result<()> {
     let plan = statement::plan(session, statement).await?;
-    session.execute(plan).await.map(drop)
+    // What fails here fails for what the statement says, not for a record.
+    session.execute(plan).await.map(drop).map_err(|error| match error.kind() {
+        ErrorKind::Data => Error::query(error.to_string()),
+        _ => error,
+    })
 }
 
 /// A Kafka table's columns depend on the query, so the `SELECT` is planned alone and its columns are taken by name.

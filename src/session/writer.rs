@@ -19,12 +19,13 @@ use crate::error::{Error, Result};
 use crate::options::Options;
 use crate::plan::PlannedQuery;
 use crate::provenance::Provenance;
-use crate::query::{RestartPolicy, StreamingQuery, Trigger};
+use crate::query::{BadRecords, RestartPolicy, StreamingQuery, Trigger};
 use crate::sink::dead_letters::{self, WithDeadLetters};
 use crate::sink::foreach::{ForeachSink, ForeachWriter};
 use crate::sink::foreach_batch::{BatchFunction, ForeachBatchSink, batch_function};
 use crate::sink::memory::{MemorySink, MemoryTable};
 use crate::sink::{Delivery, Sink};
+use crate::spark::{SparkDifference, SparkExport, SparkQuery, SparkTrigger};
 
 /// The memory sink puts a table into the session, which no other sink does: it is made here.
 pub(super) const MEMORY: &str = "memory";
@@ -196,6 +197,45 @@ impl DataStreamWriter {
             self.plan(&QueryOptions::new(&self.options, &Settings::of(self.state.config()))?).await?;
         let sink = sink.map_or_else(|| MEMORY.to_owned(), |sink| sink.description());
         Ok(format!("sink {sink}, trigger {}\n\n{}", self.trigger, planned.explain()))
+    }
+
+    /// The query as a PySpark program, which goes on from the same checkpoint. Without `checkpointLocation` the program
+    /// takes it as its first argument. Does no I/O. Places are lines of the SQL if the session was made with DataFusion's
+    /// setting `datafusion.sql_parser.collect_spans`.
+    ///
+    /// # Errors
+    /// The query cannot run here. What cannot run in Spark is no error, but [`SparkExport::Refused`].
+    pub async fn export_spark(self, trigger: SparkTrigger) -> Result<SparkExport> {
+        let settings = Settings::of(self.state.config());
+        let options = QueryOptions::new(&self.options, &settings)?;
+        self.plan(&options).await?;
+        let refused = |place: &str, what: &str, way_out: &str| {
+            let (place, what, way_out) = (place.into(), what.into(), way_out.into());
+            Ok(SparkExport::Refused(vec![SparkDifference { place, what, way_out }]))
+        };
+        if !settings.sql_dialect.eq_ignore_ascii_case("datafusion") {
+            return refused(
+                "SET epochflow.sql_dialect",
+                "the functions of this dialect were not compared with Spark's",
+                "write the pipeline without it",
+            );
+        }
+        if options.bad_records != BadRecords::Fail {
+            return refused(
+                "option badRecords",
+                "a bad record ends the query in Spark",
+                "take it out of the pipeline, or out of a copy to export",
+            );
+        }
+        let query = SparkQuery {
+            state: &self.state,
+            plan: self.plan.clone(),
+            format: self.format.as_deref().unwrap_or_default(),
+            options: &of_sink(&self.options),
+            checkpoint: options.checkpoint_location.as_deref(),
+            name: self.name.as_deref(),
+        };
+        query.export(trigger)
     }
 
     /// Starts the query. Whatever can be known to be wrong before the first record is an error here.

@@ -16,7 +16,11 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("plan", &["source", "telemetry"]),
     ("query", &["telemetry"]),
     ("engine", &["plan", "source", "sink", "checkpoint", "query", "telemetry"]),
-    ("session", &["engine", "functions", "plan", "source", "sink", "checkpoint", "query", "telemetry"]),
+    ("spark", &["plan", "checkpoint", "query"]),
+    (
+        "session",
+        &["engine", "functions", "plan", "source", "sink", "checkpoint", "query", "spark", "telemetry"],
+    ),
 ];
 const COMMON: &[&str] = &["epoch", "error", "options", "provenance"];
 /// What tests beside the code may name in every room, with the store that it stands in for.
@@ -29,7 +33,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("hdrhistogram::", &["telemetry", "bin"]),
 ];
 
-fn sources() -> Vec<(PathBuf, String)> {
+pub(crate) fn sources() -> Vec<(PathBuf, String)> {
     fn collect(folder: &Path, files: &mut Vec<(PathBuf, String)>) {
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
@@ -46,7 +50,7 @@ fn sources() -> Vec<(PathBuf, String)> {
     files
 }
 
-fn inside_src(path: &Path) -> &Path {
+pub(crate) fn inside_src(path: &Path) -> &Path {
     path.strip_prefix(Path::new(env!("CARGO_MANIFEST_DIR")).join("src")).unwrap()
 }
 

@@ -12,6 +12,8 @@ the sink topic; each row names its record's partition and offset. Exits with 0 o
 - the query's id is the same in every leg, in both engines' own words;
 - no checksum file of Hadoop contradicts its entry, though wrong ones lie in epochflow's way.
 
+Spark runs what `epochflow export-spark` prints for the pipeline, the checkpoint and the trigger of the leg.
+
 Needs a broker (tests/services/kafka.sh), Spark (tests/services/spark.sh) and a built epochflow; tests/run-spark brings
 all three.
 """
@@ -22,6 +24,7 @@ import json
 import os
 import random
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -36,30 +39,37 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 PARTITIONS = 3
 RATE = 600
-WAIT_SECONDS = 120
+# Spark alone needs more than a minute to start on a busy machine.
+WAIT_SECONDS = 300
 
-# Engine, trigger, and how many commits a leg makes before it is ended. 110 are enough to clean away what the leg
+# Engine, trigger as export-spark takes it, and how many commits a leg makes before it is ended. 110 are enough to clean away what the leg
 # before has left, checksum files and all; a batch in real time lasts 5 s.
 CIRCLE = [
     ("epochflow", "continuous:100ms", 5),
-    ("spark", "micro-batch", 5),
+    ("spark", "processing-time:0ms", 5),
     ("epochflow", "processing-time:10ms", 110),
-    ("spark", "continuous", 5),
+    ("spark", "continuous:500ms", 5),
     ("epochflow", "continuous:100ms", 5),
-    ("spark", "real-time", 2),
+    ("spark", "real-time:5s", 2),
     ("epochflow", "available-now", 1),
 ]
 # The checkpoint begins in Spark, without `sources/0/0`. Spark verifies Hadoop's checksum files here.
 BORN_IN_SPARK = [
-    ("spark", "continuous", 3),
+    ("spark", "continuous:500ms", 3),
     ("epochflow", "processing-time:10ms", 5),
     ("spark", "available-now", 1),
 ]
-# Legs, how they end, and options of leg.py.
+# Reads a checkpoint through Hadoop's FileSystem, which verifies checksum files; Spark's default does not.
+VERIFY_CHECKSUMS = {
+    "spark.sql.streaming.checkpointFileManagerClass": (
+        "org.apache.spark.sql.execution.streaming.checkpointing.FileSystemBasedCheckpointFileManager"
+    )
+}
+# Legs, how they end, and settings of Spark.
 CIRCLES = {
-    "stop": (CIRCLE, "stop", []),
-    "kill": (CIRCLE, "kill", []),
-    "born-in-spark": (BORN_IN_SPARK, "stop", ["--verify-checksums"]),
+    "stop": (CIRCLE, "stop", {}),
+    "kill": (CIRCLE, "kill", {}),
+    "born-in-spark": (BORN_IN_SPARK, "stop", VERIFY_CHECKSUMS),
 }
 
 
@@ -197,7 +207,7 @@ class Leg:
 class Circle:
     def __init__(self, name, args, kafka, folder):
         self.name, self.args, self.kafka = name, args, kafka
-        self.legs, self.ending, self.options = CIRCLES[name]
+        self.legs, self.ending, self.settings = CIRCLES[name]
         self.folder = folder / name
         self.folder.mkdir()
         unique = f"{os.getpid()}-{name}"
@@ -212,18 +222,40 @@ class Circle:
         )
         self.done = []
 
-    def command(self, engine, trigger):
-        checkpoint = str(self.checkpoint.folder)
-        if engine == "epochflow":
-            run = ["run", str(self.pipeline), "--checkpoint", checkpoint, "--trigger", trigger, "--progress", "json"]
-            return [self.args.engine, *run]
-        return [
-            *[self.args.spark, str(HERE / "leg.py"), "--brokers", self.args.brokers, "--source", self.source],
-            *["--sink", self.sink, "--checkpoint", checkpoint, "--mode", trigger, *self.options],
-        ]
+    def command(self, leg, number):
+        checkpoint = ["--checkpoint", str(self.checkpoint.folder), "--trigger", leg.trigger]
+        if leg.engine == "epochflow":
+            return [self.args.engine, "run", str(self.pipeline), *checkpoint, "--progress", "json"]
+        exported = subprocess.run(
+            [self.args.engine, "export-spark", str(self.pipeline), *checkpoint], capture_output=True, text=True
+        )
+        require(exported.returncode == 0, f"export-spark has failed: {exported.stderr}")
+        is_risky = leg.trigger.startswith("continuous") and bool(leg.plan)
+        require(is_risky == ("warning:" in exported.stderr), f"plan {leg.plan}, and export-spark says: {exported.stderr}")
+        program = self.folder / f"{number}-spark.py"
+        program.write_text(exported.stdout)
+        return [self.args.spark, str(program)]
+
+    def spark_arguments(self):
+        """What `spark-submit` would be given."""
+        settings = {
+            "spark.driver.host": "127.0.0.1",
+            "spark.ui.enabled": "false",
+            "spark.ui.showConsoleProgress": "false",
+            # Its continuous engine warns at every record of what is known.
+            "spark.log.level": "ERROR",
+            # Not the default: an engine that takes the checkpoint over has to carry it on.
+            "spark.sql.shuffle.partitions": "7",
+        } | self.settings  # fmt: skip
+        jars = ",".join(glob.glob(f"{Path(self.args.spark).parent.parent}/connector/*.jar"))
+        # A continuous and a real-time query hold one core for each partition for good.
+        arguments = ["--master", "local[4]", "--driver-memory", "1g", "--jars", jars]
+        for name, value in settings.items():
+            arguments += ["--conf", f"{name}={value}"]
+        return shlex.join([*arguments, "pyspark-shell"])
 
     def start(self, command, log):
-        environment = os.environ | {"RUST_LOG": "warn"}
+        environment = os.environ | {"RUST_LOG": "warn", "PYSPARK_SUBMIT_ARGS": self.spark_arguments()}
         # A group of its own, so that a kill takes Spark's JVM too.
         return subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=log.open("wb"), stderr=subprocess.STDOUT,
@@ -258,7 +290,7 @@ class Circle:
             checkpoint.plant_checksums()
         leg = Leg(engine, trigger, ending, checkpoint.last(), checkpoint.committed(), self.settled_sink_end())
         leg.plan = checkpoint.plan()
-        child = self.start(self.command(engine, trigger), log)
+        child = self.start(self.command(leg, number), log)
         try:
             if ending != "end":
                 until(
@@ -360,13 +392,16 @@ def tail(log):
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--brokers", required=True, help="HOST:PORT of a running broker")
+    parser.add_argument("--brokers", default=os.environ.get("EPOCHFLOW_TEST_KAFKA"), help="HOST:PORT of a running broker")
     parser.add_argument("--engine", required=True, help="the epochflow binary")
     parser.add_argument("--spark", required=True, help="the Python that `tests/services/spark.sh install` prints")
     parser.add_argument("--only", choices=CIRCLES, help="one circle instead of all")
     parser.add_argument("--seed", type=int, default=random.randrange(2**32), help="of the moments of the kills")
     parser.add_argument("--keep", action="store_true", help="keep logs and checkpoints of a run that passes, too")
-    return parser.parse_args()
+    args = parser.parse_args()
+    if not args.brokers:
+        parser.error("give --brokers, or set EPOCHFLOW_TEST_KAFKA")
+    return args
 
 
 def main():

@@ -6,6 +6,7 @@
 mod bench;
 mod checkpoint;
 mod demo;
+mod export;
 mod interrupts;
 mod metrics;
 mod progress;
@@ -45,6 +46,8 @@ enum Command {
         #[arg(long, default_value = "continuous:1s", value_parser = trigger)]
         trigger: Trigger,
     },
+    /// Print a pipeline as a PySpark program that goes on from the same checkpoint.
+    ExportSpark(export::ExportArgs),
     /// Measure latency and throughput on your own broker, beside a bare relay: benches/README.md.
     Bench(Box<bench::BenchArgs>),
     /// Look into checkpoints, and change where a stopped query goes on.
@@ -221,6 +224,7 @@ fn main() -> ExitCode {
             Command::Demo(args) => demo::demo(args).await,
             Command::Run(args) => run::run(args).await,
             Command::Explain { pipeline, trigger } => run::explain(&pipeline, trigger).await,
+            Command::ExportSpark(args) => export::export(args).await,
             Command::Bench(args) => bench::bench(*args).await,
             Command::Checkpoint(command) => checkpoint::run(command).await,
         }
