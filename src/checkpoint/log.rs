@@ -1,6 +1,7 @@
 //! The two logs and the files beside them, typed.
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
@@ -40,6 +41,8 @@ const PARALLEL_READS: usize = 16;
 #[derive(Debug)]
 pub struct Checkpoint {
     store: CheckpointStore,
+    /// Once it is known it is not read again: a start asks for it several times.
+    id: OnceLock<Uuid>,
     purge: Mutex<PurgeState>,
     /// The newest entry of `offsets/` that was written here.
     logged: Mutex<Option<(EpochId, Bytes)>>,
@@ -70,7 +73,7 @@ impl Checkpoint {
 
     /// The checkpoint in `store`.
     pub fn from_store(store: CheckpointStore) -> Self {
-        Self { store, purge: Mutex::default(), logged: Mutex::default() }
+        Self { store, id: OnceLock::new(), purge: Mutex::default(), logged: Mutex::default() }
     }
 
     /// The location in messages.
@@ -84,19 +87,23 @@ impl Checkpoint {
             return Ok(id);
         }
         let ours = QueryMetadata { id: Uuid::new_v4() };
-        match self.store.create(METADATA, ours.encode().into()).await? {
-            Created::Yes => Ok(ours.id),
-            Created::Exists(theirs) => {
-                QueryMetadata::decode(&theirs, &self.store.describe(METADATA)).map(|found| found.id)
-            }
-        }
+        let id = match self.store.create(METADATA, ours.encode().into()).await? {
+            Created::Yes => ours.id,
+            Created::Exists(theirs) => QueryMetadata::decode(&theirs, &self.store.describe(METADATA))?.id,
+        };
+        Ok(*self.id.get_or_init(|| id))
     }
 
     /// The query's id, or `None` where no query has run.
     pub async fn read_query_id(&self) -> Result<Option<Uuid>> {
-        let bytes = self.store.read(METADATA).await?;
-        let decode = |bytes: Bytes| QueryMetadata::decode(&bytes, &self.store.describe(METADATA));
-        Ok(bytes.map(decode).transpose()?.map(|found| found.id))
+        if let Some(id) = self.id.get() {
+            return Ok(Some(*id));
+        }
+        let Some(bytes) = self.store.read(METADATA).await? else {
+            return Ok(None);
+        };
+        let found = QueryMetadata::decode(&bytes, &self.store.describe(METADATA))?;
+        Ok(Some(*self.id.get_or_init(|| found.id)))
     }
 
     /// What the logs hold. Entries that cannot be decoded are part of the answer; only a failing store is an error.
