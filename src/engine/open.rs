@@ -104,12 +104,14 @@ impl Place {
                 Ok(Self { next, start, rerun: None, metadata: entry.metadata })
             }
             Recovery::Rerun { epoch, start, end, .. } => {
+                // Before the start, which a source may find to be in conflict with it.
+                let planned = decoded(&end, sources)?;
                 let start = match start {
                     Some(entry) => resumed(&entry, sources).await?,
                     None => initial_offsets(spec, sources).await?,
                 };
                 // (Without failOnDataLoss=false a topic that was made anew has ended the query before this.)
-                let ends = clamp(&decoded(&end, sources)?, &latest(sources).await?);
+                let ends = clamp(&planned, &latest(sources).await?);
                 tracing::info!(
                     "epoch {epoch} was planned and not committed; running it again with the same bounds"
                 );

@@ -212,7 +212,11 @@ impl EpochReports {
             event_time: BTreeMap::new(),
             state_operators: Vec::new(),
             sources: sources.collect(),
-            sink: SinkProgress { description: sink.description(), num_output_rows: report.rows_out },
+            sink: SinkProgress {
+                description: sink.description(),
+                num_output_rows: report.rows_out,
+                metrics: sink.metrics(),
+            },
             observed_metrics: BTreeMap::new(),
             latency: report.latencies.summary(),
             latency_slo,

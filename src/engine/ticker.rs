@@ -31,7 +31,9 @@ impl Ticker {
         let now = Instant::now();
         self.next = match self.trigger {
             Trigger::Continuous(interval) => now.max(self.next + interval),
-            Trigger::ProcessingTime(interval) if !interval.is_zero() => now + until_aligned(interval),
+            Trigger::ProcessingTime(interval) if !interval.is_zero() => {
+                now + until_multiple(interval, since_1970())
+            }
             Trigger::ProcessingTime(_) | Trigger::AvailableNow | Trigger::Once => now + POLLING_DELAY,
         };
     }
@@ -44,9 +46,40 @@ impl Ticker {
     }
 }
 
-/// Time to the next multiple of `interval` since 1970, as Spark aligns its batches.
-fn until_aligned(interval: Duration) -> Duration {
-    let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    let into_interval = since_epoch.as_nanos() % interval.as_nanos().max(1);
+fn since_1970() -> Duration {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default()
+}
+
+/// Time from `now` to the next multiple of `interval`, both since 1970, as Spark aligns its batches.
+fn until_multiple(interval: Duration, now: Duration) -> Duration {
+    let into_interval = now.as_nanos() % interval.as_nanos().max(1);
     interval - Duration::from_nanos(u64::try_from(into_interval).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn next(interval: u64, now: u64) -> Duration {
+        let now = Duration::from_millis(now);
+        now + until_multiple(Duration::from_millis(interval), now)
+    }
+
+    #[test]
+    fn a_batch_begins_at_the_next_multiple_of_the_interval() {
+        for (now, expected) in
+            [(0, 100), (1, 100), (99, 100), (100, 200), (101, 200), (1_700_000_000_050, 1_700_000_000_100)]
+        {
+            assert_eq!(next(100, now), Duration::from_millis(expected), "at {now} ms");
+        }
+    }
+
+    #[test]
+    fn a_batch_that_begins_on_time_is_followed_by_the_next_interval() {
+        let mut now = 0;
+        for batch in 1..=10 {
+            now = next(100, now).as_millis() as u64;
+            assert_eq!(now, batch * 100);
+        }
+    }
 }

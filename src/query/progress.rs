@@ -100,6 +100,9 @@ pub struct SinkProgress {
     pub description: String,
     /// Rows written.
     pub num_output_rows: u64,
+    /// What the sink measures itself, see [`Sink::metrics`](crate::Sink::metrics).
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
+    pub metrics: BTreeMap<String, String>,
 }
 
 impl StreamingQueryProgress {
@@ -155,7 +158,11 @@ mod tests {
                 processed_rows_per_second: 0.000_001,
                 metrics: [("maxOffsetsBehindLatest".into(), "0".into())].into(),
             }],
-            sink: SinkProgress { description: "MemorySink".into(), num_output_rows: 2 },
+            sink: SinkProgress {
+                description: "MemorySink".into(),
+                num_output_rows: 2,
+                metrics: BTreeMap::new(),
+            },
             observed_metrics: BTreeMap::new(),
             latency: LatencyProgress::default(),
             latency_slo: None,

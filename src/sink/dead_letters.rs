@@ -1,5 +1,6 @@
 //! Dead letters: records that the query could not process, as they came, with headers that say why.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
 use arrow::array::{
@@ -96,6 +97,10 @@ impl Sink for WithDeadLetters {
     fn writer(&self, pipeline: usize, first: EpochId) -> Result<Box<dyn SinkWriter>> {
         let (rows, letters) = (self.sink.writer(pipeline, first)?, self.letters.writer(pipeline, first)?);
         Ok(Box::new(BothWriters { rows, letters }))
+    }
+
+    fn metrics(&self) -> BTreeMap<String, String> {
+        self.sink.metrics()
     }
 
     fn delivery(&self) -> Delivery {

@@ -14,6 +14,7 @@ pub(crate) mod noop;
 pub(crate) mod parquet;
 
 use std::any::Any;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -74,6 +75,11 @@ pub trait Sink: fmt::Debug + Send + Sync {
 
     /// Makes an epoch visible; `messages` are what its writers' seals gave, in the order of the pipelines.
     async fn commit(&self, epoch: EpochId, messages: Vec<CommitMessage>) -> Result<()>;
+
+    /// What progress shows as this sink's `metrics`, read after each commit; by default nothing.
+    fn metrics(&self) -> BTreeMap<String, String> {
+        BTreeMap::new()
+    }
 
     /// What the sink promises; by default at-least-once.
     fn delivery(&self) -> Delivery {

@@ -219,3 +219,20 @@ async fn a_memory_sink_needs_a_name() {
     assert_eq!(error.kind(), ErrorKind::Usage);
     assert!(error.to_string().contains("query_name"), "{error}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn progress_shows_what_a_sink_measures_itself() {
+    let (session, script, sink) = (StreamSession::new().unwrap(), Script::new(1), Recording::default());
+    session.register_source(Arc::new(script.clone()));
+    session.register_sink(Arc::new(sink.clone()));
+    ["a", "b"].iter().for_each(|text| script.push(0, *text));
+    let events = session.read_stream().format("scripted").load().unwrap();
+    let rows = events.select_columns(&["text"]).unwrap();
+    for (format, expected) in [("recording", serde_json::json!({"rowsRecorded": "2"})), ("noop", ().into())] {
+        let writer = rows.clone().write_stream().format(format).trigger(Trigger::AvailableNow);
+        let query = in_time("the start", writer.start()).await.unwrap();
+        in_time("the end", query.await_termination()).await.unwrap();
+        let json: serde_json::Value = serde_json::from_str(&query.last_progress().unwrap().json()).unwrap();
+        assert_eq!(json["sink"].get("metrics").cloned().unwrap_or_default(), expected, "{json}");
+    }
+}

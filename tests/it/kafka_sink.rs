@@ -1,9 +1,9 @@
-//! Rows that Kafka cannot take: the error says which records of the source they come from.
+//! Rows that Kafka cannot take: the error says which records of the source they come from; and rows that it takes slowly.
 
 use epochflow::{Error, ErrorKind, RestartPolicy, StreamSession, Trigger};
 
 use crate::support::in_time;
-use crate::support::kafka::{Record, Sender, brokers, topic, unique};
+use crate::support::kafka::{Record, Sender, brokers, everything, topic, unique};
 
 /// The error of a query over the records `good`, `bad` of a topic with one partition, and that topic.
 async fn failing(select: &str, sink: &str, options: &str) -> (Error, String) {
@@ -62,4 +62,27 @@ async fn an_error_that_comes_with_the_ack_names_the_records_too() {
     let (error, source) = failing(select, &sink, "'kafka.message.max.bytes' '4000000'").await;
     assert!(error.to_string().starts_with(&format!("{source}-0, offset 1: ")), "{error}");
     assert_eq!(error.kind(), ErrorKind::Data, "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_far_beyond_the_producers_buffer_wait_for_room() {
+    let (source, brokers) = (topic("in", 1).await, brokers());
+    let values: Vec<String> = (0..200).map(|number| format!("{number} ") + &"x".repeat(20_000)).collect();
+    Sender::new(&brokers).send_all(&source, values.clone());
+    for buffer in ["'kafka.queue.buffering.max.kbytes' '64'", "'kafka.buffer.memory' '65536'"] {
+        let sink = topic("out", 1).await;
+        let sql = format!(
+            "CREATE EXTERNAL TABLE events STORED AS KAFKA LOCATION 'kafka://{brokers}/{source}'
+               OPTIONS ('startingOffsets' 'earliest');
+             CREATE EXTERNAL TABLE out STORED AS KAFKA LOCATION 'kafka://{brokers}/{sink}' OPTIONS ({buffer});
+             INSERT INTO out SELECT value FROM events"
+        );
+        let session = StreamSession::new().unwrap();
+        let writer = session.pipeline(&sql).await.unwrap().restart(RestartPolicy::Never);
+        let writer = writer.option("checkpointLocation", format!("memory://{}", unique("checkpoint")));
+        let query = in_time("the start", writer.trigger(Trigger::AvailableNow).start()).await.unwrap();
+        in_time("the end", query.await_termination()).await.unwrap();
+        let arrived = everything(&sink).into_iter().map(|record| record.value.unwrap());
+        assert!(arrived.eq(values.iter().map(|value| value.clone().into_bytes())), "{buffer}");
+    }
 }

@@ -25,6 +25,7 @@ mod kafka_options;
 mod kafka_own_broker;
 mod kafka_records;
 mod kafka_sink;
+mod kafka_stress;
 mod latency;
 mod listeners;
 mod memory_source;

@@ -320,6 +320,24 @@ async fn json_functions_of_spark_in_every_dialect() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_to_json_writes_from_json_reads_back() {
+    for value in ["1", "-7", "NULL"] {
+        let sql = format!(
+            "SELECT concat_ws('|', back['value'], back['text'], back['list'][2], to_json(back) = json)
+             FROM (SELECT from_json(json, 'value INT, text STRING, list ARRAY<DOUBLE>') AS back, json
+                   FROM (SELECT to_json(named_struct('value', CAST({value} AS INT), 'text', text,
+                                                     'list', make_array(0.5, 1.5))) AS json FROM events))"
+        );
+        let texts = ["plain", "with \"quotes\" and \\", "ü\n😀", ""];
+        let expected = texts.map(|text| match value {
+            "NULL" => format!("{text}|1.5|true"),
+            _ => format!("{value}|{text}|1.5|true"),
+        });
+        assert_eq!(rows(&[], &sql, &texts).await, expected);
+    }
+}
+
 #[tokio::test]
 async fn a_schema_of_from_json_that_has_no_meaning_is_told_at_planning() {
     let session = session(&Script::new(1), &Recording::default());

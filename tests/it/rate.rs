@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use epochflow::checkpoint::Checkpoint;
-use epochflow::{EpochId, ErrorKind, Result, StreamDataFrame, StreamSession, StreamingQuery, Trigger};
+use epochflow::{EpochId, Error, ErrorKind, Result, StreamDataFrame, StreamSession, StreamingQuery, Trigger};
 
 use crate::support::kafka::unique;
 use crate::support::recording::Recording;
@@ -177,6 +177,37 @@ async fn each_batch_has_its_rows_and_its_time() {
     assert_eq!(rows(&sink), expected);
     let first = checkpoint.offsets(EpochId::FIRST).await.unwrap().unwrap();
     assert_eq!(first.offsets, [Some(r#"{"offset":10,"timestamp":1050}"#.to_owned())]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_batch_that_was_not_committed_keeps_its_time() {
+    let options =
+        |start: &'static str| [("rowsPerBatch", "3"), ("numPartitions", "1"), ("startTimestamp", start)];
+    let first: BTreeMap<i64, i64> = (0..3).map(|value| (value, 1000)).collect();
+    for by_spark in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        let location = folder.path().to_str().unwrap();
+        let run = async |start_timestamp: &'static str, failing: bool| {
+            let sink = Recording::default();
+            if failing {
+                sink.fail_commit(Error::new(ErrorKind::Data, "the test's end"));
+            }
+            let query =
+                start("rate-micro-batch", &options(start_timestamp), &sink, Trigger::Once, location).await?;
+            in_time("the end", query.await_termination()).await.map(|()| rows(&sink))
+        };
+        run("1000", true).await.unwrap_err();
+        if by_spark {
+            // Spark does not keep where the source began.
+            std::fs::remove_dir_all(folder.path().join("sources")).unwrap();
+            let error = run("5000", false).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Checkpoint, "{error}");
+            assert!(error.to_string().contains("'startTimestamp' is 5000"), "{error}");
+            assert_eq!(run("1000", false).await.unwrap(), first, "nothing was spoiled");
+        } else {
+            assert_eq!(run("5000", false).await.unwrap(), first);
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

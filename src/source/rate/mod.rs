@@ -144,8 +144,12 @@ impl RateSource {
     }
 
     fn at_second(&self, second: i64) -> Result<SourceOffsets> {
-        if second < 0 {
-            return Err(damaged(format!("it stands at second {second}; expected 0 or more")));
+        let max_second = self.speed.max_second();
+        if !(0..=max_second).contains(&second) {
+            return Err(damaged(format!(
+                "it stands at second {second}; expected 0 to {max_second}, after which {} rowsPerSecond overflow 64 bits",
+                self.speed.rows_per_second
+            )));
         }
         let values = self.speed.values_until(second);
         let mut state = self.state.lock();
@@ -383,6 +387,33 @@ mod tests {
             assert_eq!(error.kind(), ErrorKind::Checkpoint);
             assert!(error.to_string().contains(hint), "{error}");
         }
+    }
+
+    #[test]
+    fn a_checkpoint_beyond_the_end_of_the_numbers_is_refused() {
+        let source =
+            RateSource::new(Speed { rows_per_second: 100, ramp_up_seconds: 2 }, 1, ReadMode::MicroBatch);
+        source.decode_offsets("92233720368547758").unwrap();
+        for second in [92_233_720_368_547_759, i64::MAX] {
+            let error = source.decode_offsets(&second.to_string()).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Checkpoint);
+            let text = error.to_string();
+            assert!(text.contains(&format!("second {second};")), "{text}");
+            assert!(text.contains("0 to 92233720368547758, after which 100 rowsPerSecond"), "{text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_query_that_outlives_the_numbers_is_told_so() {
+        let source =
+            RateSource::new(Speed { rows_per_second: i64::MAX, ramp_up_seconds: 0 }, 1, ReadMode::MicroBatch);
+        source.recall_start(&(now() - 2000).to_string()).unwrap();
+        let error = source.latest_offsets().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Usage);
+        assert!(
+            error.to_string().contains("9223372036854775807 rowsPerSecond overflow 64 bits after 1 s"),
+            "{error}"
+        );
     }
 
     #[test]

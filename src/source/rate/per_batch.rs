@@ -144,7 +144,18 @@ impl Source for RatePerBatch {
     }
 
     async fn initial_offsets(&self) -> Result<SourceOffsets> {
-        self.state.lock().times.insert(0, self.start);
+        let times = &mut self.state.lock().times;
+        // Known where a first batch was planned and not committed, by a run that did not keep where it began: Spark's.
+        if let Some((end, time)) = times.range(1..).next().filter(|(_, time)| **time < self.start) {
+            return Err(Error::new(
+                ErrorKind::Checkpoint,
+                format!(
+                    "the first batch was planned to end at {end} with time {time}, and option 'startTimestamp' is {}, which is later; set it to what it was, or use a new checkpoint",
+                    self.start
+                ),
+            ));
+        }
+        times.insert(0, self.start);
         Ok(self.everywhere(0))
     }
 

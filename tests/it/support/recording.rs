@@ -1,6 +1,6 @@
 //! A sink that tells the test what reaches it, row by row, before and at each commit.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use arrow::array::{AsArray, RecordBatch};
@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use epochflow::{CommitMessage, EpochId, Error, ErrorKind, Options, Result, Sink, SinkProvider, SinkWriter};
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
+use tokio::sync::{OwnedRwLockWriteGuard, RwLock};
 
 /// What has happened in the sink.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +25,7 @@ pub(crate) struct Recording {
     log: Arc<Mutex<Vec<Happened>>>,
     fail_on: Arc<Mutex<Option<String>>>,
     failures: Arc<Mutex<Failures>>,
+    held: Arc<RwLock<()>>,
 }
 
 /// What the next calls end with.
@@ -37,6 +39,11 @@ impl Recording {
     /// Fails the query at this row.
     pub(crate) fn fail_on(&self, row: &str) {
         *self.fail_on.lock() = Some(row.to_owned());
+    }
+
+    /// Takes no row as long as the guard lives.
+    pub(crate) async fn hold(&self) -> OwnedRwLockWriteGuard<()> {
+        Arc::clone(&self.held).write_owned().await
     }
 
     /// The next opening fails.
@@ -94,6 +101,10 @@ impl Sink for Recording {
         "Recording".into()
     }
 
+    fn metrics(&self) -> BTreeMap<String, String> {
+        [("rowsRecorded".to_owned(), self.written().len().to_string())].into()
+    }
+
     async fn open(&self) -> Result<()> {
         self.failures.lock().open.pop_front().map_or(Ok(()), Err)
     }
@@ -114,6 +125,7 @@ impl Sink for Recording {
 #[async_trait]
 impl SinkWriter for Recording {
     async fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+        let _free = self.held.read().await;
         let text = cast(batch.column(0), &DataType::Utf8).unwrap();
         for row in text.as_string::<i32>() {
             let row = row.unwrap_or("NULL");
