@@ -1,4 +1,4 @@
-//! A sink of one's own, in forty lines: a text file for each epoch. `cargo run --example own_sink`; it needs nothing installed.
+//! A sink of one's own: a text file for each epoch. `cargo run --example own_sink`; it needs nothing installed.
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! A source of one's own, in forty lines: the numbers from 0 on. `cargo run --example own_source`; it needs nothing installed.
+//! A source of one's own: the numbers from 0 on. `cargo run --example own_source`; it needs nothing installed.
 #![allow(clippy::print_stdout, reason = "examples print")]
 
 use std::collections::BTreeMap;

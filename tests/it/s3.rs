@@ -1,10 +1,14 @@
-//! The checkpoint on a real S3 server (`EPOCHFLOW_TEST_S3`).
+//! The checkpoint, and the Parquet sink, on a real S3 server (`EPOCHFLOW_TEST_S3`).
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
 use epochflow::checkpoint::{Checkpoint, OffsetEntry, OffsetMetadata};
-use epochflow::{EmbeddedBroker, EpochId, ErrorKind, StreamingQuery, Trigger};
+use epochflow::{
+    EmbeddedBroker, EpochId, ErrorKind, StreamDataFrame, StreamSession, StreamingQuery, Trigger,
+};
 
 use crate::support::engine::{Ended, Engine, pipeline};
 use crate::support::kafka::{Receiver, Record, Sender};
@@ -198,4 +202,33 @@ async fn the_tools_take_urls() {
     let wrong = setting.tool("show", &["--store-option", "endpiont=x"]).await;
     assert_eq!(wrong.status.code(), Some(2));
     assert!(wrong.stderr.contains("\"endpiont\""), "{}", wrong.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_of_the_parquet_sink_are_read_back_from_a_bucket() {
+    let bucket = Bucket::new();
+    let session = StreamSession::new().unwrap();
+    let script = Script::new(2);
+    session.register_source(Arc::new(script.clone()));
+    for (run, trigger) in
+        [Trigger::Continuous(Duration::from_millis(50)), Trigger::AvailableNow].into_iter().enumerate()
+    {
+        (0..10).for_each(|number| script.push(number % 2, format!("{run}/{number}")));
+        let events = session.read_stream().format("scripted").load().unwrap();
+        let mut writer = events.select_columns(&["text"]).unwrap().write_stream().format("parquet");
+        writer = writer.option("path", bucket.path("rows")).option("checkpointLocation", bucket.url());
+        for (name, value) in bucket.options() {
+            writer = writer.option(name.as_str(), value.as_str()).store_option(name, value);
+        }
+        let query = in_time("the start", writer.trigger(trigger).start()).await.unwrap();
+        if trigger.is_bounded() {
+            in_time("the end", query.await_termination()).await.unwrap();
+        } else {
+            in_time("the rows", query.process_all_available()).await.unwrap();
+            in_time("the stop", query.stop()).await.unwrap();
+        }
+        let options = bucket.options().into_iter().collect();
+        let rows = session.read_parquet_sink(&bucket.path("rows"), options).await.unwrap();
+        assert_eq!(rows.count().await.unwrap(), 10 * (run + 1));
+    }
 }

@@ -17,17 +17,7 @@ libs=$cache/kafka-4.3.1
 start_seconds=60
 stop_seconds=20
 
-fail() {
-  echo "kafka.sh: $*" >&2
-  exit 1
-}
-
-check_java() {
-  command -v java >/dev/null || fail "java not found: install a JDK, 17 or newer"
-  local major
-  major=$(java -version 2>&1 | sed -n 's/.* version "\([0-9]*\).*/\1/p' | head -n 1)
-  [[ ${major:-0} -ge 17 ]] || fail "java is version ${major:-unknown}: Kafka needs 17 or newer"
-}
+source "$here/lib.sh"
 
 fetch() {
   [[ -d $libs ]] && return
@@ -42,18 +32,6 @@ fetch() {
     fail "Maven could not fetch Kafka"
   fi
   mv -T "$part" "$libs" 2>/dev/null || rm -rf "$part" # another start was quicker
-}
-
-port_is_open() { (: <"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
-
-# Below the range from which the system gives ports to outgoing connections.
-free_port() {
-  local port
-  while :; do
-    port=$((20000 + RANDOM % 12000))
-    port_is_open "$port" || break
-  done
-  echo "$port"
 }
 
 # Asks with a Metadata request (key 3, version 1, no topics): an answer that lists our broker is the sign that it
@@ -117,9 +95,10 @@ END
 }
 
 start() {
-  check_java
+  check_java Kafka
   mkdir -p "$1"
   dir=$(cd "$1" && pwd)
+  log=$dir/broker.log
   shift
   ! running || fail "a broker already runs in $dir"
   fetch
@@ -145,40 +124,18 @@ start() {
   local java=(java -Xms256m -Xmx512m -Dorg.slf4j.simpleLogger.defaultLogLevel=warn -cp "$libs/*")
   # The cluster's name never leaves this machine, so any 16 bytes in base64 will do.
   "${java[@]}" kafka.tools.StorageTool format --ignore-formatted -t ZXBvY2hmbG93LXRlc3RzMQ "${format[@]}" \
-    -c "$dir/server.properties" >"$dir/broker.log" 2>&1 || give_up "its storage could not be formatted"
-  nohup "${java[@]}" kafka.Kafka "$dir/server.properties" >>"$dir/broker.log" 2>&1 </dev/null &
+    -c "$dir/server.properties" >"$log" 2>&1 || give_up "its storage could not be formatted"
+  nohup "${java[@]}" kafka.Kafka "$dir/server.properties" >>"$log" 2>&1 </dev/null &
   echo $! >"$dir/pid"
 
-  local deadline=$((SECONDS + start_seconds))
-  until port_is_open "$port" && broker_answers "$port"; do
-    kill -0 "$(<"$dir/pid")" 2>/dev/null || give_up "the broker ended while starting"
-    [[ $SECONDS -lt $deadline ]] || give_up "the broker did not answer within $start_seconds s"
-    sleep 0.1
-  done
+  await broker "$start_seconds" broker_answers "$port"
   echo "127.0.0.1:$port" | tee "$dir/bootstrap"
-}
-
-give_up() {
-  echo "kafka.sh: the end of $dir/broker.log:" >&2
-  tail -n 30 "$dir/broker.log" >&2
-  stop_broker
-  fail "$*"
-}
-
-stop_broker() {
-  local pid deadline=$((SECONDS + stop_seconds))
-  if running; then
-    pid=$(<"$dir/pid")
-    kill "$pid" 2>/dev/null || true
-    while running && [[ $SECONDS -lt $deadline ]]; do sleep 0.1; done
-    ! running || kill -KILL "$pid" 2>/dev/null || true
-  fi
-  rm -f "$dir/pid" "$dir/bootstrap" "$dir/bootstrap-sasl"
 }
 
 stop() {
   dir=$(cd "$1" 2>/dev/null && pwd) || return 0
-  stop_broker
+  stop_process
+  rm -f "$dir/bootstrap" "$dir/bootstrap-sasl"
 }
 
 case ${1:-}:$# in

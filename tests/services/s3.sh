@@ -11,10 +11,7 @@ version=5.2.5
 start_seconds=60
 stop_seconds=10
 
-fail() {
-  echo "s3.sh: $*" >&2
-  exit 1
-}
+source "$here/lib.sh"
 
 fetch() { # INTO
   command -v python3 >/dev/null || fail "python3 not found: install Python, 3.10 or newer"
@@ -39,18 +36,6 @@ install() {
   mv -T "$part" "$environment" 2>/dev/null || rm -rf "$part" # another start was quicker
 }
 
-port_is_open() { (: <"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
-
-# Below the range from which the system gives ports to outgoing connections.
-free_port() {
-  local port
-  while :; do
-    port=$((20000 + RANDOM % 12000))
-    port_is_open "$port" || break
-  done
-  echo "$port"
-}
-
 # The process of DIR/pid, if it is still the server that was started there.
 running() {
   [[ -f $dir/pid && -f $dir/port ]] &&
@@ -60,6 +45,7 @@ running() {
 start() {
   mkdir -p "$1"
   dir=$(cd "$1" && pwd)
+  log=$dir/server.log
   ! running || fail "a server already runs in $dir"
   install
 
@@ -68,39 +54,17 @@ start() {
   echo "$port" >"$dir/port"
   # Through Python, since a script's first line holds the path where it was installed, before it was renamed.
   nohup "$environment/bin/python" -c 'import sys; from moto.server import main; main(sys.argv[1:])' \
-    -H 127.0.0.1 -p "$port" >"$dir/server.log" 2>&1 </dev/null &
+    -H 127.0.0.1 -p "$port" >"$log" 2>&1 </dev/null &
   echo $! >"$dir/pid"
 
-  local deadline=$((SECONDS + start_seconds))
-  until port_is_open "$port"; do
-    kill -0 "$(<"$dir/pid")" 2>/dev/null || give_up "the server ended while starting"
-    [[ $SECONDS -lt $deadline ]] || give_up "the server did not answer within $start_seconds s"
-    sleep 0.1
-  done
+  await server "$start_seconds" port_is_open "$port"
   echo "http://127.0.0.1:$port" | tee "$dir/endpoint"
-}
-
-give_up() {
-  echo "s3.sh: the end of $dir/server.log:" >&2
-  tail -n 30 "$dir/server.log" >&2
-  stop_server
-  fail "$*"
-}
-
-stop_server() {
-  local pid deadline=$((SECONDS + stop_seconds))
-  if running; then
-    pid=$(<"$dir/pid")
-    kill "$pid" 2>/dev/null || true
-    while running && [[ $SECONDS -lt $deadline ]]; do sleep 0.1; done
-    ! running || kill -KILL "$pid" 2>/dev/null || true
-  fi
-  rm -f "$dir/pid" "$dir/port" "$dir/endpoint"
 }
 
 stop() {
   dir=$(cd "$1" 2>/dev/null && pwd) || return 0
-  stop_server
+  stop_process
+  rm -f "$dir/port" "$dir/endpoint"
 }
 
 case ${1:-}:$# in

@@ -14,17 +14,7 @@ connector=(
   org.apache.commons:commons-pool2:2.12.0
 )
 
-fail() {
-  echo "spark.sh: $*" >&2
-  exit 1
-}
-
-check_java() {
-  command -v java >/dev/null || fail "java not found: install a JDK, 17 or newer"
-  local major
-  major=$(java -version 2>&1 | sed -n 's/.* version "\([0-9]*\).*/\1/p' | head -n 1)
-  [[ ${major:-0} -ge 17 ]] || fail "java is version ${major:-unknown}: Spark needs 17 or newer"
-}
+source "$here/lib.sh"
 
 check_python() {
   command -v python3 >/dev/null || fail "python3 not found: install Python, 3.10 or newer"
@@ -45,7 +35,7 @@ fetch() { # INTO
 }
 
 install() {
-  check_java
+  check_java Spark
   check_python
   mkdir -p "${EPOCHFLOW_CACHE:-$here/../../target/services}"
   local cache environment part

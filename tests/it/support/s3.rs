@@ -39,7 +39,11 @@ impl Bucket {
 
     /// The checkpoint's location.
     pub(crate) fn url(&self) -> String {
-        format!("s3://{}/queries/one", self.name)
+        self.path("queries/one")
+    }
+
+    pub(crate) fn path(&self, path: &str) -> String {
+        format!("s3://{}/{path}", self.name)
     }
 
     /// Settings under their names in the environment.
