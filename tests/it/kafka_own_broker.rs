@@ -100,7 +100,7 @@ async fn logins_over_tls_in_the_words_of_the_java_client() {
         (with("SCRAM-SHA-512", &wrong), ErrorKind::Environment, "login"),
         // To the client this looks like a broker that is not up yet.
         (wrong_protocol, ErrorKind::Transient, "kafka.bootstrap.servers"),
-        (other_ca, ErrorKind::Environment, "ssl.ca.location"),
+        (other_ca, ErrorKind::Usage, "ssl.ca.location"),
     ] {
         let error = copy.start(Trigger::Continuous(Duration::from_secs(1))).await.unwrap_err();
         assert_eq!(error.kind(), kind, "{error}");
