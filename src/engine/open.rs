@@ -33,7 +33,10 @@ pub(super) struct OpenQuery {
 pub(super) async fn check(spec: &QuerySpec) -> Result<()> {
     if spec.checkpoint.read_query_id().await?.is_none() {
         let planned = pipeline::sources(&spec.planned.physical, false)?;
-        for source in sources_for(&planned, spec.trigger)? {
+        // A source with a start of its own has none before the checkpoint keeps it.
+        for source in
+            sources_for(&planned, spec.trigger)?.iter().filter(|source| source.own_start().is_none())
+        {
             source.initial_offsets().await?;
         }
     }
