@@ -12,26 +12,18 @@
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-cache=${EPOCHFLOW_CACHE:-$here/../../target/services}
-libs=$cache/kafka-4.3.1
 start_seconds=60
 stop_seconds=20
 
 source "$here/lib.sh"
 
-fetch() {
-  [[ -d $libs ]] && return
+needs() {
   command -v mvn >/dev/null || fail "mvn not found: install Apache Maven, which fetches Kafka"
+}
+
+fetch() { # INTO
   echo "kafka.sh: fetching Apache Kafka 4.3.1 (126 MB, once)" >&2
-  mkdir -p "$cache"
-  # Renamed when complete, so that a broken download never looks like a cache.
-  local part
-  part=$(mktemp -d "$cache/fetching.XXXXXX")
-  if ! mvn -q -B -Dstyle.color=never -f "$here/kafka.pom.xml" dependency:copy-dependencies -DoutputDirectory="$part" >&2; then
-    rm -rf "$part"
-    fail "Maven could not fetch Kafka"
-  fi
-  mv -T "$part" "$libs" 2>/dev/null || rm -rf "$part" # another start was quicker
+  mvn -q -B -Dstyle.color=never -f "$here/kafka.pom.xml" dependency:copy-dependencies -DoutputDirectory="$1" >&2
 }
 
 # Asks with a Metadata request (key 3, version 1, no topics): an answer that lists our broker is the sign that it
@@ -101,7 +93,8 @@ start() {
   log=$dir/broker.log
   shift
   ! running || fail "a broker already runs in $dir"
-  fetch
+  local libs
+  libs=$(fetched kafka-4.3.1 Kafka)
 
   local port controller sasl
   if [[ -f $dir/ports ]]; then

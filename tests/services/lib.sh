@@ -1,4 +1,4 @@
-# What the services' scripts share; sourced by them. A script sets `stop_seconds`, and while it works `dir` and `log`; it
+# What the services' scripts share; sourced by them. A script sets `here`; one that starts a process sets `stop_seconds`, and while it works `dir` and `log`; it
 # defines `running`: whether the process of DIR/pid is still the one that was started there.
 
 me=$(basename "$0")
@@ -6,6 +6,28 @@ me=$(basename "$0")
 fail() {
   echo "$me: $*" >&2
   exit 1
+}
+
+# Prints the folder NAME of the cache, which the script's `fetch INTO` fills once. `needs` is asked first whether it can.
+fetched() { # NAME WHAT
+  mkdir -p "${EPOCHFLOW_CACHE:-$here/../../target/services}"
+  local cache part
+  cache=$(cd "${EPOCHFLOW_CACHE:-$here/../../target/services}" && pwd)
+  if [[ ! -d $cache/$1 ]]; then
+    needs
+    # Renamed when complete, so that a broken download never looks like a cache.
+    part=$(mktemp -d "$cache/fetching.XXXXXX")
+    if ! fetch "$part"; then
+      rm -rf "$part"
+      fail "$2 could not be fetched"
+    fi
+    mv -T "$part" "$cache/$1" 2>/dev/null || rm -rf "$part" # another start was quicker
+  fi
+  echo "$cache/$1"
+}
+
+check_venv() {
+  python3 -c 'import ensurepip, venv' 2>/dev/null || fail "python3 has no venv: install it (Debian: python3-venv)"
 }
 
 check_java() { # WHO

@@ -13,27 +13,15 @@ stop_seconds=10
 
 source "$here/lib.sh"
 
-fetch() { # INTO
+needs() {
   command -v python3 >/dev/null || fail "python3 not found: install Python, 3.10 or newer"
-  python3 -c 'import ensurepip, venv' 2>/dev/null || fail "python3 has no venv: install it (Debian: python3-venv)"
+  check_venv
+}
+
+fetch() { # INTO
   echo "s3.sh: fetching Moto $version (once)" >&2
   python3 -m venv "$1" >&2 || return 1
   "$1/bin/python" -m pip install --quiet --disable-pip-version-check "moto[server]==$version" >&2
-}
-
-install() {
-  mkdir -p "${EPOCHFLOW_CACHE:-$here/../../target/services}"
-  local cache part
-  cache=$(cd "${EPOCHFLOW_CACHE:-$here/../../target/services}" && pwd)
-  environment=$cache/moto-$version
-  [[ ! -d $environment ]] || return 0
-  # Renamed when complete, so that a broken download never looks like a cache.
-  part=$(mktemp -d "$cache/fetching.XXXXXX")
-  if ! fetch "$part"; then
-    rm -rf "$part"
-    fail "Moto could not be fetched"
-  fi
-  mv -T "$part" "$environment" 2>/dev/null || rm -rf "$part" # another start was quicker
 }
 
 # The process of DIR/pid, if it is still the server that was started there.
@@ -47,9 +35,8 @@ start() {
   dir=$(cd "$1" && pwd)
   log=$dir/server.log
   ! running || fail "a server already runs in $dir"
-  install
-
-  local port
+  local environment port
+  environment=$(fetched "moto-$version" Moto)
   port=$(free_port)
   echo "$port" >"$dir/port"
   # Through Python, since a script's first line holds the path where it was installed, before it was renamed.

@@ -20,7 +20,11 @@ check_python() {
   command -v python3 >/dev/null || fail "python3 not found: install Python, 3.10 or newer"
   python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' ||
     fail "python3 is $(python3 -V): Spark needs 3.10 or newer"
-  python3 -c 'import ensurepip, venv' 2>/dev/null || fail "python3 has no venv: install it (Debian: python3-venv)"
+  check_venv
+}
+
+needs() {
+  command -v mvn >/dev/null || fail "mvn not found: install Apache Maven, which fetches Spark's Kafka connector"
 }
 
 fetch() { # INTO
@@ -37,20 +41,8 @@ fetch() { # INTO
 install() {
   check_java Spark
   check_python
-  mkdir -p "${EPOCHFLOW_CACHE:-$here/../../target/services}"
-  local cache environment part
-  cache=$(cd "${EPOCHFLOW_CACHE:-$here/../../target/services}" && pwd)
-  environment=$cache/spark-$version
-  if [[ ! -d $environment ]]; then
-    command -v mvn >/dev/null || fail "mvn not found: install Apache Maven, which fetches Spark's Kafka connector"
-    # Renamed when complete, so that a broken download never looks like a cache.
-    part=$(mktemp -d "$cache/fetching.XXXXXX")
-    if ! fetch "$part"; then
-      rm -rf "$part"
-      fail "Spark could not be fetched"
-    fi
-    mv -T "$part" "$environment" 2>/dev/null || rm -rf "$part" # another install was quicker
-  fi
+  local environment
+  environment=$(fetched "spark-$version" Spark)
   echo "$environment/bin/python"
 }
 
