@@ -48,13 +48,7 @@ impl KafkaReader {
             return Err(self.other_partition(&format!("it is read from {} again", first.offset())));
         }
         let stop = messages.iter().position(|message| message.error().is_some() || message.offset() >= end);
-        let Some(stop) = stop else {
-            if let Some(last) = messages.iter().last() {
-                self.position = last.offset() + 1;
-            }
-            return Ok(messages);
-        };
-        let rest = messages.split_off(stop);
+        let mut rest = stop.map(|stop| messages.split_off(stop)).unwrap_or_default();
         if let Some(last) = messages.iter().last() {
             self.position = last.offset() + 1;
         }
@@ -70,7 +64,6 @@ impl KafkaReader {
             Some(_) if !messages.is_empty() => self.ahead = rest,
             Some(code) => {
                 let offset = next.offset();
-                let mut rest = rest;
                 self.ahead = rest.split_off(1);
                 self.on_error(code, offset)?;
             }
@@ -100,9 +93,7 @@ impl KafkaReader {
             code => Err(Error::new(kind_of(code), format!("cannot read {}: {code}", self.partition))),
         }
     }
-}
 
-impl KafkaReader {
     /// The topic was deleted or made anew under the reader. The query goes on from its last commit, and there
     /// `failOnDataLoss` decides.
     fn other_partition(&self, found: &str) -> Error {
@@ -145,6 +136,7 @@ impl PartitionReader for KafkaReader {
         }
         Poll::Pending
     }
+
     fn times(&self) -> RecordTimes {
         RecordTimes { oldest: self.oldest, arrived: self.arrived }
     }
