@@ -84,20 +84,12 @@ impl EpochReports {
 
     /// Whether listeners are to hear that the query has nothing to do: at most every `interval`.
     pub(super) fn is_idle_event_due(&mut self, interval: Duration) -> bool {
-        let is_due = self.last_heard.elapsed() >= interval;
-        if is_due {
-            self.last_heard = Instant::now();
-        }
-        is_due
+        is_due(&mut self.last_heard, interval)
     }
 
     /// Whether lag is to be looked at again.
     pub(super) fn is_lag_due(&mut self) -> bool {
-        let is_due = self.last_lag.elapsed() >= LAG_INTERVAL;
-        if is_due {
-            self.last_lag = Instant::now();
-        }
-        is_due
+        is_due(&mut self.last_lag, LAG_INTERVAL)
     }
 
     /// How long ago the epoch that runs now began.
@@ -230,6 +222,15 @@ fn not_before(mut latest: SourceOffsets, end: &SourceOffsets) -> SourceOffsets {
         *latest = end.get(partition).copied().map_or(*latest, |end| end.max(*latest));
     }
     latest
+}
+
+/// Whether `interval` has passed since `last`, which is now then.
+fn is_due(last: &mut Instant, interval: Duration) -> bool {
+    let is_due = last.elapsed() >= interval;
+    if is_due {
+        *last = Instant::now();
+    }
+    is_due
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -11,7 +11,7 @@ use datafusion::prelude::DataFrame;
 
 use super::SessionCore;
 use super::query_options::{DEAD_LETTER_TOPIC, DELIVERY, PROVENANCE, QueryOptions, of_sink};
-use super::settings::Settings;
+use super::settings::{Settings, SqlDialect};
 use crate::checkpoint::Checkpoint;
 use crate::engine::{self, QuerySpec};
 use crate::epoch::EpochId;
@@ -213,7 +213,7 @@ impl DataStreamWriter {
             let (place, what, way_out) = (place.into(), what.into(), way_out.into());
             Ok(SparkExport::Refused(vec![SparkDifference { place, what, way_out }]))
         };
-        if !settings.sql_dialect.eq_ignore_ascii_case("datafusion") {
+        if settings.dialect()? != SqlDialect::DataFusion {
             return refused(
                 "SET epochflow.sql_dialect",
                 "the functions of this dialect were not compared with Spark's",
