@@ -13,9 +13,9 @@ use chrono::{SecondsFormat, Utc};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::disk::create_folder_of;
 use super::log::Checkpoint;
 use crate::error::{Error, ErrorKind, Result};
+use crate::store::create_folder_of;
 
 /// In the checkpoint's folder. Spark, like epochflow, ignores names that begin with a dot. The file stays when the lock is
 /// released: whoever deleted it could take it from under one who has just opened it.

@@ -13,7 +13,7 @@ use super::format::{CommitEntry, Damage, OffsetEntry, QueryMetadata, decode_init
 use super::handover::Author;
 use super::inventory::Inventory;
 use super::recovery::{Discard, Found, LogFacts};
-use super::store::{CheckpointStore, Created};
+use super::{CheckpointStore, Created};
 use crate::epoch::EpochId;
 use crate::error::{Error, ErrorKind, Result};
 

@@ -25,24 +25,20 @@
 //! - **Lock.** On a local disk a running query holds [`Checkpoint::lock`], so that a second one, or a tool that changes
 //!   the checkpoint, is refused before it does anything.
 //!
-//! To follow it: [`format`](mod@format) is the bytes, [`recovery`] the decision at a restart, [`log`] the
-//! entries, `store` the files, `disk` their steps on a local disk, `location` where they are, `lock` who is at work. For tools: [`inventory`] is all that is
-//! there and what is wrong with it, [`edit`] how a stopped query is made to go on elsewhere.
+//! To follow it: [`format`](mod@format) is the bytes, [`recovery`] the decision at a restart, [`log`] the entries, `lock` who is
+//! at work; the files are those of the room `store`. For tools: [`inventory`] is all that is there and what is wrong with it,
+//! [`edit`] how a stopped query is made to go on elsewhere.
 
-mod disk;
 pub mod edit;
 pub mod format;
 mod handover;
 pub mod inventory;
-mod location;
 mod lock;
 pub mod log;
 pub mod recovery;
-pub mod store;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use disk::sync_file;
 pub use edit::{Edit, RewindTo, rewind, set_offsets};
 pub use format::{
     CommitEntry, OffsetEntry, OffsetMetadata, QueryMetadata, decode_initial, encode_initial, encode_own_start,
@@ -52,4 +48,5 @@ pub use inventory::{Inventory, Problem};
 pub use lock::CheckpointLock;
 pub use log::{Checkpoint, RETAINED_COMMITS, purge_threshold};
 pub use recovery::{Discard, Found, LogFacts, Recovery, Restart, decide};
-pub use store::{CheckpointStore, Created};
+
+pub use crate::store::{Created, FileStore as CheckpointStore};

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 /// Each room and the rooms that it may name. What is not here may be named by all: `epoch`, `error`, `options`, `provenance`.
 const MAY_KNOW: &[(&str, &[&str])] = &[
-    ("checkpoint", &[]),
-    ("store", &["checkpoint"]),
+    ("store", &[]),
+    ("checkpoint", &["store"]),
     ("functions", &[]),
     ("telemetry", &[]),
     ("kafka", &["telemetry"]),
@@ -28,7 +28,7 @@ const TESTING: &str = "testing";
 /// Files that may name these, beside the rooms in the second part.
 const MAY_NAME: &[(&str, &[&str])] = &[
     ("rdkafka::", &["kafka", "source/kafka", "sink/kafka", "bin/epochflow/demo.rs", "bin/epochflow/bench"]),
-    ("object_store::", &["checkpoint", "store", "testing", "bin/epochflow/bench/library.rs"]),
+    ("object_store::", &["store", "testing", "bin/epochflow/bench/library.rs"]),
     ("metrics_exporter_prometheus::", &["bin"]),
     ("hdrhistogram::", &["telemetry", "bin"]),
 ];

@@ -1,4 +1,4 @@
-//! The five verbs that a checkpoint needs of an object store, durable on a local disk.
+//! The few verbs that a log of small files needs of an object store, durable on a local disk.
 //!
 //! `object_store` gives atomic create-if-absent everywhere, but on a local disk it leaves bytes and names in
 //! the page cache. There a file is written under a temporary name and fsynced before it is published, and its
@@ -23,7 +23,7 @@ use crate::error::{Error, ErrorKind, Result};
 /// Largest id of an entry: Spark's ids are Java longs.
 const LARGEST_ID: u64 = i64::MAX as u64;
 
-/// What [`CheckpointStore::create`] did.
+/// What [`FileStore::create`] did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Created {
     /// The file is there, with the bytes given.
@@ -33,16 +33,16 @@ pub enum Created {
     Exists(Bytes),
 }
 
-/// A place for a checkpoint's files. Paths are relative to the checkpoint, with `/` between folder and file.
+/// A place for files, such as a checkpoint's. Paths are relative to it, with `/` between folder and file.
 #[derive(Clone)]
-pub struct CheckpointStore {
-    pub(crate) store: Arc<dyn ObjectStore>,
-    pub(crate) root: Path,
-    pub(crate) folder: Option<PathBuf>,
+pub struct FileStore {
+    pub(super) store: Arc<dyn ObjectStore>,
+    pub(super) root: Path,
+    pub(super) folder: Option<PathBuf>,
     name: Arc<str>,
 }
 
-impl CheckpointStore {
+impl FileStore {
     /// Opens `location`: a local path, or a URL (`file`, `s3`, `gs`, `abfss`, `memory` …). Nothing is read or
     /// created.
     ///
@@ -57,7 +57,7 @@ impl CheckpointStore {
         Ok(Self { store, root, folder, name: name.into() })
     }
 
-    /// A checkpoint under `prefix` of any store that has [`PutMode::Create`] and reads what it wrote.
+    /// The place under `prefix` of any store that has [`PutMode::Create`] and reads what it wrote.
     pub fn from_object_store(store: Arc<dyn ObjectStore>, prefix: Path) -> Self {
         let name = format!("{store}/{prefix}").into();
         Self { store, root: prefix, folder: None, name }
@@ -65,7 +65,7 @@ impl CheckpointStore {
 
     /// The same place, reached through `store`.
     #[cfg(test)]
-    pub(super) fn over(self, store: Arc<dyn ObjectStore>) -> Self {
+    pub(crate) fn over(self, store: Arc<dyn ObjectStore>) -> Self {
         Self { store, ..self }
     }
 
@@ -110,7 +110,7 @@ impl CheckpointStore {
     }
 
     /// Names of the folders in folder `dir` that are numbers, ascending.
-    pub(super) async fn list_folders(&self, dir: &str) -> Result<Vec<u64>> {
+    pub(crate) async fn list_folders(&self, dir: &str) -> Result<Vec<u64>> {
         let listed = self.store.list_with_delimiter(Some(&self.full(dir))).await;
         let listed = listed.map_err(|error| self.error("list", dir, error))?;
         let names = listed.common_prefixes.iter().filter_map(Path::filename);
@@ -120,7 +120,7 @@ impl CheckpointStore {
     }
 
     /// Makes deletions in folder `dir` last through a power cut.
-    pub(super) async fn sync_folder(&self, dir: &str) -> Result<()> {
+    pub(crate) async fn sync_folder(&self, dir: &str) -> Result<()> {
         match &self.folder {
             Some(folder) => {
                 let inside = folder.join(dir).join("0");
@@ -131,7 +131,7 @@ impl CheckpointStore {
     }
 
     /// The file that `path` is on a local disk.
-    pub(super) fn local(&self, path: &str) -> Option<PathBuf> {
+    pub(crate) fn local(&self, path: &str) -> Option<PathBuf> {
         self.folder.as_ref().map(|folder| folder.join(path))
     }
 
@@ -150,7 +150,7 @@ impl CheckpointStore {
 
     /// Finds out on a local disk that files can be created in folder `dir`, which is created too. Elsewhere the first write
     /// tells.
-    pub(super) async fn check_writable(&self, dir: &str) -> Result<()> {
+    pub(crate) async fn check_writable(&self, dir: &str) -> Result<()> {
         match self.local(&temporary_path(&format!("{dir}/start"))) {
             Some(file) => self.blocking("write to", dir, create_and_remove, file).await,
             None => Ok(()),
@@ -158,7 +158,7 @@ impl CheckpointStore {
     }
 
     /// Whether Hadoop's checksum lies beside the file at `path`; `None` where there are no such files.
-    pub(super) async fn has_checksum(&self, path: &str) -> Result<Option<bool>> {
+    pub(crate) async fn has_checksum(&self, path: &str) -> Result<Option<bool>> {
         let Some(file) = self.local(path) else { return Ok(None) };
         let is_there =
             |file: &FilePath| checksum_of(file).map_or(Ok(false), |checksum| checksum.try_exists());
@@ -274,16 +274,16 @@ impl CheckpointStore {
         }
     }
 
-    pub(crate) fn error(&self, verb: &str, path: &str, error: object_store::Error) -> Error {
+    pub(super) fn error(&self, verb: &str, path: &str, error: object_store::Error) -> Error {
         let kind = kind_of(&error, self.folder.is_some());
         Error::new(kind, format!("cannot {verb} {}: {error}{}", self.describe(path), remedy(kind)))
             .with_source(error)
     }
 }
 
-impl fmt::Debug for CheckpointStore {
+impl fmt::Debug for FileStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CheckpointStore").field("location", &self.name).finish_non_exhaustive()
+        f.debug_struct("FileStore").field("location", &self.name).finish_non_exhaustive()
     }
 }
 

@@ -47,7 +47,7 @@ pub(super) fn remove_checksum(file: &FilePath) -> io::Result<()> {
 }
 
 /// Creates the folder of `file` and those above it, durably.
-pub(super) fn create_folder_of(file: &FilePath) -> io::Result<()> {
+pub(crate) fn create_folder_of(file: &FilePath) -> io::Result<()> {
     let missing: Vec<_> = file.ancestors().skip(1).take_while(|folder| !folder.exists()).collect();
     if let Some(deepest) = missing.first() {
         std::fs::create_dir_all(deepest)?;
@@ -62,19 +62,23 @@ pub(super) fn create_and_remove(file: &FilePath) -> io::Result<()> {
     std::fs::remove_file(file)
 }
 
-pub(crate) fn sync_file(file: &FilePath) -> io::Result<()> {
+pub(super) fn sync_file(file: &FilePath) -> io::Result<()> {
     std::fs::File::open(file)?.sync_all()
 }
 
 /// Makes the name of `file` durable, which is its folder's content.
-#[cfg(unix)]
 pub(super) fn sync_folder_of(file: &FilePath) -> io::Result<()> {
-    file.parent().map_or(Ok(()), sync_file)
+    file.parent().map_or(Ok(()), sync_folder)
+}
+
+#[cfg(unix)]
+pub(super) fn sync_folder(folder: &FilePath) -> io::Result<()> {
+    sync_file(folder)
 }
 
 /// Other systems cannot open a folder to fsync it.
 #[cfg(not(unix))]
-pub(super) fn sync_folder_of(_file: &FilePath) -> io::Result<()> {
+pub(super) fn sync_folder(_folder: &FilePath) -> io::Result<()> {
     Ok(())
 }
 
