@@ -70,19 +70,27 @@ impl Engine {
 
     /// Broker or store are, or were, away. A query that meets this at its start says so and ends.
     pub(crate) fn excuse(&mut self) -> Result<()> {
-        self.may_fail_to_start = self.has_reported_nothing()?;
+        self.may_fail_to_start = self.reported()? == 0;
         Ok(())
     }
 
     /// Whether it could not start for a reason that is not its own.
     pub(crate) fn has_failed_to_start(&mut self) -> Result<bool> {
         let has_failed = self.child.try_wait()?.is_some_and(|status| status.code() == Some(1));
-        Ok(self.may_fail_to_start && has_failed && self.has_reported_nothing()?)
+        Ok(self.may_fail_to_start && has_failed && self.reported()? == 0)
     }
 
-    /// Whether no epoch of it is known to be committed.
-    pub(crate) fn has_reported_nothing(&self) -> Result<bool> {
-        Ok(std::fs::metadata(&self.stdout)?.len() == 0)
+    /// How much it has said of its epochs: nothing before the first is committed, and more with each.
+    pub(crate) fn reported(&self) -> Result<u64> {
+        Ok(std::fs::metadata(&self.stdout)?.len())
+    }
+
+    /// Whether the last thing that it said is that another has taken its place.
+    pub(crate) fn is_fenced(&self) -> bool {
+        let words = self.last_words();
+        ["another query writes to this checkpoint", "fenced", "appeared while this query started"]
+            .iter()
+            .any(|reason| words.contains(reason))
     }
 
     pub(crate) fn has_ended(&mut self) -> Result<Option<ExitStatus>> {

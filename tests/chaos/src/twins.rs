@@ -43,6 +43,17 @@ pub(crate) fn meet(
         }
         std::thread::sleep(STEP);
     }
+    // The other may have left, with its last breath, what ends the one that is left at its next step.
+    let known = both.reported()?;
+    while both.is_one_left() && both.reported()? == known {
+        both.bury()?;
+        if Instant::now() > deadline {
+            return Err(
+                format!("of two processes the one that is left commits nothing within {SETTLED:?}").into()
+            );
+        }
+        std::thread::sleep(STEP);
+    }
     match both {
         Pair { first: Some(first), .. } => Ok((first, trigger)),
         Pair { second: Some(second), .. } => Ok((second, twins.trigger)),
@@ -57,6 +68,15 @@ struct Pair {
 }
 
 impl Pair {
+    fn is_one_left(&self) -> bool {
+        self.first.is_some() != self.second.is_some()
+    }
+
+    /// Grows with each epoch that one of them commits.
+    fn reported(&self) -> Result<u64> {
+        [&self.first, &self.second].into_iter().flatten().map(Engine::reported).sum()
+    }
+
     fn run_for(&mut self, time: Duration) -> Result<()> {
         let until = Instant::now() + time;
         while Instant::now() < until {
@@ -71,7 +91,7 @@ impl Pair {
         let Some(first) = &self.first else { return Ok(()) };
         first.pause()?;
         let deadline = Instant::now() + SETTLED;
-        while self.second.as_ref().is_some_and(|second| second.has_reported_nothing().unwrap_or(true)) {
+        while self.second.as_ref().is_some_and(|second| second.reported().is_ok_and(|length| length == 0)) {
             self.bury()?;
             if Instant::now() > deadline {
                 return Err(
@@ -87,13 +107,12 @@ impl Pair {
     fn bury(&mut self) -> Result<()> {
         for place in [&mut self.first, &mut self.second] {
             let Some(engine) = place else { continue };
-            if let Some(status) = engine.has_ended()? {
+            let Some(status) = engine.has_ended()? else { continue };
+            if status.code() != Some(1) || !engine.is_fenced() {
                 let words = engine.last_words();
-                if status.code() != Some(1) {
-                    return Err(format!("one of two processes ended with {status}: {words}").into());
-                }
-                *place = None;
+                return Err(format!("one of two processes ended with {status}: {words}").into());
             }
+            *place = None;
         }
         Ok(())
     }
