@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::QuerySpec;
 use super::open::decoded;
-use crate::checkpoint::{CommitEntry, Found, LogFacts};
+use crate::checkpoint::{CommitEntry, Found, LogFacts, OffsetEntry};
 use crate::epoch::EpochId;
 use crate::error::{Error, ErrorKind, Result};
 use crate::sink::{Delivery, OwnedSource, SinkOwner};
@@ -31,13 +31,20 @@ pub(super) enum Finding {
 /// The sink has committed what this checkpoint cannot know.
 pub(super) async fn reconciled(spec: &QuerySpec, sources: &[Arc<dyn Source>]) -> Result<LogFacts> {
     let log = &spec.checkpoint;
-    let facts = log.facts().await?;
+    let mut facts = log.facts().await?;
     if spec.sink.delivery() == Delivery::AtLeastOnce {
         return Ok(facts);
     }
-    let last = spec.sink.take_over(&owner(spec, sources, &facts).await?).await?;
-    // Only now can nobody else have committed since.
-    let facts = log.facts().await?;
+    let last = loop {
+        let last = spec.sink.take_over(&owner(spec, sources, &facts).await?).await?;
+        // Only now can nobody else have committed since.
+        let before = std::mem::replace(&mut facts, log.facts().await?);
+        // A sink may keep the epoch beside partitions that it knows from the newest end. If that came meanwhile, by another
+        // instance that has begun this query, it could not be asked for them.
+        if newest_end(&before).is_some() || newest_end(&facts).is_none() {
+            break last;
+        }
+    };
     match compare(&facts, last)? {
         Finding::Agreed => Ok(facts),
         Finding::SinkKnowsNothing => {
@@ -67,11 +74,7 @@ pub(super) fn rival_entry(error: Error, delivery: Delivery) -> Error {
 }
 
 async fn owner(spec: &QuerySpec, sources: &[Arc<dyn Source>], facts: &LogFacts) -> Result<SinkOwner> {
-    let newest = facts.entries.values().rev().find_map(|found| match found {
-        Found::Whole(entry) => Some(entry),
-        Found::Torn(_) | Found::Unreadable(_) => None,
-    });
-    let ends = match newest {
+    let ends = match newest_end(facts) {
         Some(entry) => decoded(entry, sources)?,
         None => vec![Default::default(); sources.len()],
     };
@@ -80,6 +83,13 @@ async fn owner(spec: &QuerySpec, sources: &[Arc<dyn Source>], facts: &LogFacts) 
         owned.push(OwnedSource { cluster: source.cluster().await?, end });
     }
     Ok(SinkOwner { query: spec.checkpoint.query_id().await?, sources: owned })
+}
+
+fn newest_end(facts: &LogFacts) -> Option<&OffsetEntry> {
+    facts.entries.values().rev().find_map(|found| match found {
+        Found::Whole(entry) => Some(entry),
+        Found::Torn(_) | Found::Unreadable(_) => None,
+    })
 }
 
 pub(super) fn compare(facts: &LogFacts, sink: Option<EpochId>) -> Result<Finding> {
@@ -109,7 +119,6 @@ pub(super) fn compare(facts: &LogFacts, sink: Option<EpochId>) -> Result<Finding
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checkpoint::OffsetEntry;
 
     fn facts(offsets: &[u64], commits: &[u64], torn: Option<u64>) -> LogFacts {
         let whole = || Found::Whole(OffsetEntry { metadata: None, offsets: vec![Some("{}".to_owned())] });

@@ -3,12 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
+use epochflow::checkpoint::OffsetEntry;
 use epochflow::testing::{Fault, FaultyStore, Operation};
 use epochflow::{
-    Delivery, EpochId, ErrorKind, Result, StreamDataFrame, StreamSession, StreamingQuery, Trigger,
+    CommitMessage, Delivery, EpochId, ErrorKind, Options, Result, Sink, SinkOwner, SinkProvider, SinkWriter,
+    StreamDataFrame, StreamSession, StreamingQuery, Trigger,
 };
 
 use crate::support::kafka::{Receiver, Record, Sender, brokers, ends, group_offsets, topic};
+use crate::support::recording::Recording;
 use crate::support::scripted::Script;
 use crate::support::scripted_query::{checkpoint_in, in_memory};
 use crate::support::{PATIENCE, eventually, in_time};
@@ -287,4 +292,70 @@ async fn the_memory_table_has_each_row_once_across_a_restart_in_the_middle_of_a_
     in_time("the rest", query.process_all_available()).await.unwrap();
     assert_eq!(count().await, 3);
     tokio::time::timeout(PATIENCE, query.stop()).await.unwrap().unwrap();
+}
+
+/// A sink that, like Kafka, can be asked for its last epoch only by who knows the sources' partitions. The instance that is
+/// taken over from logs and commits its first epoch, of two records, in the last moment.
+#[derive(Clone, Debug)]
+struct LastMoment {
+    rows: Recording,
+    store: FaultyStore,
+}
+
+impl SinkProvider for LastMoment {
+    fn format(&self) -> &'static str {
+        "last-moment"
+    }
+
+    fn sink(&self, _options: &Options, _schema: &SchemaRef) -> Result<Arc<dyn Sink>> {
+        Ok(Arc::new(self.clone()))
+    }
+}
+
+#[async_trait]
+impl Sink for LastMoment {
+    fn description(&self) -> String {
+        "LastMoment".into()
+    }
+
+    fn delivery(&self) -> Delivery {
+        Delivery::ExactlyOnce
+    }
+
+    async fn open(&self) -> Result<()> {
+        Ok(())
+    }
+
+    async fn take_over(&self, owner: &SinkOwner) -> Result<Option<EpochId>> {
+        let end = OffsetEntry { metadata: None, offsets: vec![Some("{\"0\":2}".to_owned())] };
+        checkpoint_in(&self.store).put_offsets(EpochId::FIRST, &end).await?;
+        let knows_partitions = owner.sources.iter().any(|source| !source.end.is_empty());
+        Ok(knows_partitions.then_some(EpochId::FIRST))
+    }
+
+    fn writer(&self, pipeline: usize, epoch: EpochId) -> Result<Box<dyn SinkWriter>> {
+        self.rows.writer(pipeline, epoch)
+    }
+
+    async fn commit(&self, epoch: EpochId, messages: Vec<CommitMessage>) -> Result<()> {
+        self.rows.commit(epoch, messages).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_epoch_of_an_instance_that_is_just_being_taken_over_from_is_not_repeated() {
+    for trigger in [OFTEN, BATCHES] {
+        let (store, script) = (in_memory(), Script::new(1));
+        let sink = LastMoment { rows: Recording::default(), store: store.clone() };
+        ["a", "b", "c"].into_iter().for_each(|text| script.push(0, text));
+        let session = scripted(&script);
+        session.register_sink(Arc::new(sink.clone()));
+        let rows = session.sql("SELECT text FROM events").await.unwrap();
+        let writer = rows.write_stream().format("last-moment").trigger(trigger);
+        let query = in_time("the start", writer.checkpoint(checkpoint_in(&store)).start()).await.unwrap();
+        in_time("the rest", query.process_all_available()).await.unwrap();
+        in_time("the stop", query.stop()).await.unwrap();
+        assert_eq!(sink.rows.written(), ["c"], "{trigger:?}");
+        assert_eq!(commits(&store).await, [0, 1], "{trigger:?}");
+    }
 }

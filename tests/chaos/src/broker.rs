@@ -1,7 +1,7 @@
 //! A real broker that can be killed, seen by the engine through a proxy and by everybody else directly.
 
 use std::net::{SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -45,7 +45,7 @@ impl Broker {
 
     /// Starts it (again) at the same addresses, with what it had written.
     pub(crate) fn restart(&mut self) -> Result<()> {
-        let status = script()
+        let status = service("kafka.sh")
             .arg("start")
             .arg(self.folder.path())
             .arg(self.folder.path().join("proxied.properties"))
@@ -129,13 +129,13 @@ impl Broker {
 
 impl Drop for Broker {
     fn drop(&mut self) {
-        let _ = script().arg("stop").arg(self.folder.path()).status();
+        let _ = service("kafka.sh").arg("stop").arg(self.folder.path()).status();
     }
 }
 
-fn script() -> Command {
-    let path: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("../services/kafka.sh");
-    Command::new(path)
+/// The script that starts and stops a service.
+pub(crate) fn service(script: &str) -> Command {
+    Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("../services").join(script))
 }
 
 /// Below the range from which the system gives ports to outgoing connections, which could take it meanwhile.

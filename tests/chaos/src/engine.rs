@@ -7,66 +7,28 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::Result;
-use crate::harm::{Guarantee, Trigger};
-
-/// One query's files and the way to start it.
-pub(crate) struct Query {
-    pub(crate) binary: PathBuf,
-    pub(crate) folder: PathBuf,
-    pub(crate) guarantee: Guarantee,
-    started: usize,
-}
-
-impl Query {
-    pub(crate) fn new(binary: &Path, folder: &Path, guarantee: Guarantee, sql: &str) -> Result<Self> {
-        std::fs::write(folder.join("pipeline.sql"), sql)?;
-        Ok(Self { binary: binary.to_owned(), folder: folder.to_owned(), guarantee, started: 0 })
-    }
-
-    pub(crate) fn checkpoint(&self) -> PathBuf {
-        self.folder.join("checkpoint")
-    }
-
-    /// Starts a process; its output goes to files of its own.
-    pub(crate) fn start(&mut self, trigger: Trigger) -> Result<Engine> {
-        let log = |stream: &str| self.folder.join(format!("{}.{stream}", self.started));
-        let (stdout, stderr) = (log("progress"), log("log"));
-        self.started += 1;
-        let child = Command::new(&self.binary)
-            .arg("run")
-            .arg(self.folder.join("pipeline.sql"))
-            .arg("--checkpoint")
-            .arg(self.checkpoint())
-            .args(["--trigger", &trigger.to_string(), "--delivery", self.guarantee.delivery()])
-            .args(["--progress", "json"])
-            .env("RUST_LOG", "info")
-            .stdin(Stdio::null())
-            .stdout(File::create(&stdout)?)
-            .stderr(File::create(&stderr)?)
-            .spawn()?;
-        Ok(Engine { child, stdout, stderr })
-    }
-
-    /// Every line of progress that any of its processes has printed.
-    pub(crate) fn progress(&self) -> Result<Vec<serde_json::Value>> {
-        let mut lines = Vec::new();
-        for number in 0..self.started {
-            let text = std::fs::read_to_string(self.folder.join(format!("{number}.progress")))?;
-            // The last line of a killed process may be torn.
-            lines.extend(text.lines().filter_map(|line| serde_json::from_str(line).ok()));
-        }
-        Ok(lines)
-    }
-}
 
 /// A running process; killed when dropped.
 pub(crate) struct Engine {
     child: Child,
     stdout: PathBuf,
     stderr: PathBuf,
+    /// What it needs was away before it had begun, so it may say so and end.
+    may_fail_to_start: bool,
 }
 
 impl Engine {
+    /// Starts `command` with its output in files of its own, whose names begin with `files`.
+    pub(crate) fn start(command: &mut Command, files: &Path) -> Result<Self> {
+        let (stdout, stderr) = (files.with_extension("progress"), files.with_extension("log"));
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(File::create(&stdout)?)
+            .stderr(File::create(&stderr)?)
+            .spawn()?;
+        Ok(Self { child, stdout, stderr, may_fail_to_start: false })
+    }
+
     pub(crate) fn kill(mut self) -> Result<()> {
         self.child.kill()?;
         self.child.wait()?;
@@ -106,9 +68,33 @@ impl Engine {
         }
     }
 
-    pub(crate) fn ended_before_its_first_epoch(&mut self) -> Result<bool> {
+    /// Broker or store are, or were, away. A query that meets this at its start says so and ends.
+    pub(crate) fn excuse(&mut self) -> Result<()> {
+        self.may_fail_to_start = self.reported()? == 0;
+        Ok(())
+    }
+
+    /// Whether it could not start for a reason that is not its own.
+    pub(crate) fn has_failed_to_start(&mut self) -> Result<bool> {
         let has_failed = self.child.try_wait()?.is_some_and(|status| status.code() == Some(1));
-        Ok(has_failed && std::fs::metadata(&self.stdout)?.len() == 0)
+        Ok(self.may_fail_to_start && has_failed && self.reported()? == 0)
+    }
+
+    /// How much it has said of its epochs: nothing before the first is committed, and more with each.
+    pub(crate) fn reported(&self) -> Result<u64> {
+        Ok(std::fs::metadata(&self.stdout)?.len())
+    }
+
+    /// Whether the last thing that it said is that another has taken its place.
+    pub(crate) fn is_fenced(&self) -> bool {
+        let words = self.last_words();
+        ["another query writes to this checkpoint", "fenced", "appeared while this query started"]
+            .iter()
+            .any(|reason| words.contains(reason))
+    }
+
+    pub(crate) fn has_ended(&mut self) -> Result<Option<ExitStatus>> {
+        Ok(self.child.try_wait()?)
     }
 
     pub(crate) fn ended_within(&mut self, patience: Duration) -> Result<Option<ExitStatus>> {

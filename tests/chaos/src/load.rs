@@ -14,7 +14,7 @@ use crate::Result;
 pub(crate) struct Load {
     partitions: Arc<AtomicI32>,
     stop: Arc<AtomicBool>,
-    thread: JoinHandle<Result<Vec<i64>>>,
+    thread: Option<JoinHandle<Result<Vec<i64>>>>,
 }
 
 impl Load {
@@ -27,7 +27,7 @@ impl Load {
         let (partitions, stop) = (Arc::new(AtomicI32::new(partitions)), Arc::new(AtomicBool::new(false)));
         let (wanted, stopped, topic) = (Arc::clone(&partitions), Arc::clone(&stop), topic.to_owned());
         let thread = std::thread::spawn(move || send(&producer, &topic, &wanted, &stopped));
-        Ok(Self { partitions, stop, thread })
+        Ok(Self { partitions, stop, thread: Some(thread) })
     }
 
     pub(crate) fn partitions(&self) -> i32 {
@@ -39,9 +39,17 @@ impl Load {
     }
 
     /// The records of each partition, once all are in the topic. The value of a record is its number, and its offset.
-    pub(crate) fn end(self) -> Result<Vec<i64>> {
+    pub(crate) fn end_sending(&mut self) -> Result<Vec<i64>> {
         self.stop.store(true, Ordering::Relaxed);
-        self.thread.join().unwrap_or_else(|_| Err("the load panicked".into()))
+        let thread = self.thread.take().ok_or("the load has ended before")?;
+        thread.join().unwrap_or_else(|_| Err("the load panicked".into()))
+    }
+}
+
+impl Drop for Load {
+    /// A run that fails in the middle leaves no load to the next.
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
     }
 }
 

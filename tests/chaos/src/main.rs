@@ -9,19 +9,26 @@ mod harm;
 mod load;
 mod oracle;
 mod proxy;
+mod query;
 mod run;
+mod store;
+mod tally;
+mod twins;
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use clap::Parser;
 
-use crate::broker::Broker;
 use crate::harm::{Guarantee, Plan};
+use crate::run::Surroundings;
+use crate::store::S3Server;
+use crate::tally::Tally;
 
-type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
+type Error = Box<dyn std::error::Error + Send + Sync>;
+type Result<T> = std::result::Result<T, Error>;
 
 /// Runs epochflow under seeded harm and counts every record.
 #[derive(Parser)]
@@ -37,15 +44,9 @@ struct Args {
     /// The engine; default: the `epochflow` beside this program.
     #[arg(long)]
     engine: Option<PathBuf>,
-}
-
-#[derive(Default)]
-struct Tally {
-    runs: u64,
-    violated: u64,
-    records: i64,
-    duplicates: i64,
-    harms: BTreeMap<&'static str, u64>,
+    /// Runs at a time, each with a broker of its own: most of a run is waiting.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=64))]
+    jobs: u64,
 }
 
 fn main() -> ExitCode {
@@ -77,49 +78,53 @@ fn chaos(args: &Args) -> Result<bool> {
         None => vec![Guarantee::AtLeastOnce, Guarantee::ExactlyOnce],
     };
     let began = Instant::now();
-    let mut broker = Broker::start()?;
-    let mut tallies: BTreeMap<Guarantee, Tally> = BTreeMap::new();
-    for seed in args.seed..args.seed + args.runs {
-        for guarantee in &guarantees {
-            one(&mut broker, &engine, seed, *guarantee, tallies.entry(*guarantee).or_default())?;
-        }
-    }
-    for (guarantee, tally) in &tallies {
-        println!(
-            "{}: {} runs (seeds {} to {}), {} violated, {} records, {} duplicates, harms {:?}",
-            guarantee.delivery(),
-            tally.runs,
-            args.seed,
-            args.seed + args.runs - 1,
-            tally.violated,
-            tally.records,
-            tally.duplicates,
-            tally.harms
-        );
-    }
-    println!("{:.0} s", began.elapsed().as_secs_f64());
-    Ok(tallies.values().all(|tally| tally.violated == 0))
+    let s3 = S3Server::start()?;
+    let seeds = args.seed..args.seed + args.runs;
+    let runs = seeds.flat_map(|seed| guarantees.iter().map(move |guarantee| (seed, *guarantee)));
+    let (runs, tally) = (Mutex::new(runs), Mutex::new(Tally::default()));
+    let next = || runs.lock().unwrap_or_else(PoisonError::into_inner).next();
+    // One after the other, so that no two find the same port free.
+    let jobs = (0..args.jobs).map(|_| Surroundings::new(&s3)).collect::<Result<Vec<_>>>()?;
+    std::thread::scope(|scope| {
+        let working: Vec<_> = jobs
+            .into_iter()
+            .map(|mut around| {
+                let (next, tally, s3, engine) = (&next, &tally, &s3, &engine);
+                scope.spawn(move || {
+                    while let Some((seed, guarantee)) = next() {
+                        if !one(&mut around, engine, seed, guarantee, tally)? {
+                            // Weather and broker may have been left in any state.
+                            around = Surroundings::new(s3)?;
+                        }
+                    }
+                    Ok::<_, Error>(())
+                })
+            })
+            .collect();
+        working.into_iter().try_for_each(|job| job.join().unwrap_or_else(|_| Err("a job panicked".into())))
+    })?;
+    let tally = tally.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let last = args.seed + args.runs.saturating_sub(1);
+    println!("{tally}seeds {} to {last}, {:.0} s", args.seed, began.elapsed().as_secs_f64());
+    Ok(tally.is_kept())
 }
 
+/// Whether this run kept its guarantee.
 fn one(
-    broker: &mut Broker,
-    engine: &std::path::Path,
+    around: &mut Surroundings<'_>,
+    engine: &Path,
     seed: u64,
     guarantee: Guarantee,
-    tally: &mut Tally,
-) -> Result<()> {
+    tally: &Mutex<Tally>,
+) -> Result<bool> {
     let began = Instant::now();
-    let folder = tempfile::tempdir()?;
-    let judged = run::run(broker, engine, folder.path(), seed, guarantee);
-    tally.runs += 1;
     let plan = Plan::new(seed);
-    for (_, harm) in &plan.harms {
-        *tally.harms.entry(harm.name()).or_default() += 1;
-    }
+    let folder = tempfile::tempdir()?;
+    let judged = run::run(around, engine, folder.path(), seed, guarantee);
+    let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
+    tally.count(guarantee, seed, &plan, judged.as_ref().ok());
     let violations = match judged {
         Ok(verdict) => {
-            tally.records += verdict.records;
-            tally.duplicates += verdict.duplicates;
             println!(
                 "{} seed {seed}: {} records, {} duplicates, {:.1} s, {}",
                 guarantee.delivery(),
@@ -136,12 +141,9 @@ fn one(
         }
     };
     if violations.is_empty() {
-        return Ok(());
+        return Ok(true);
     }
-    tally.violated += 1;
     let shown = violations.iter().take(5).map(|violation| format!("\n  {violation}")).collect::<String>();
     println!("{plan:?}{shown}\n  its files stay in {}", folder.keep().display());
-    // Weather and broker may have been left in any state.
-    *broker = Broker::start()?;
-    Ok(())
+    Ok(false)
 }

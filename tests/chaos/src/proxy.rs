@@ -15,6 +15,8 @@ pub(crate) enum Weather {
     Slow(Duration),
     /// Connections stay open and nothing comes through: half-open.
     Still,
+    /// Nobody is there: every connection ends at once.
+    Away,
 }
 
 pub(crate) struct Proxy {
@@ -40,6 +42,9 @@ impl Proxy {
         std::thread::spawn(move || {
             for client in listener.incoming().flatten() {
                 // A service that is down looks the same through the proxy: connections end at once.
+                if *lock(&accepting.weather) == Weather::Away {
+                    continue;
+                }
                 if let Ok(server) = TcpStream::connect(accepting.target) {
                     let _ = accepting.connect(&client, &server);
                 }
@@ -54,6 +59,9 @@ impl Proxy {
 
     pub(crate) fn set(&self, weather: Weather) {
         *lock(&self.state.weather) = weather;
+        if weather == Weather::Away {
+            self.cut();
+        }
     }
 
     /// Ends every connection; new ones are welcome.
@@ -80,8 +88,7 @@ impl State {
     fn pump(&self, mut from: TcpStream, mut to: TcpStream) {
         let mut piece = vec![0; 256 * 1024];
         while let Ok(length @ 1..) = from.read(&mut piece) {
-            self.wait();
-            if to.write_all(&piece[..length]).is_err() {
+            if !self.lets_through() || to.write_all(&piece[..length]).is_err() {
                 break;
             }
         }
@@ -90,7 +97,8 @@ impl State {
         let _ = from.shutdown(Shutdown::Both);
     }
 
-    fn wait(&self) {
+    /// Waits as long as the weather wants; whether the piece may go on then.
+    fn lets_through(&self) -> bool {
         const STEP: Duration = Duration::from_millis(10);
         if let Weather::Slow(delay) = *lock(&self.weather) {
             std::thread::sleep(delay);
@@ -98,6 +106,7 @@ impl State {
         while *lock(&self.weather) == Weather::Still {
             std::thread::sleep(STEP);
         }
+        *lock(&self.weather) != Weather::Away
     }
 }
 
@@ -141,5 +150,14 @@ mod tests {
 
         proxy.cut();
         assert_eq!(stream.read(&mut answer).unwrap_or(0), 0, "the connection has ended");
+
+        proxy.set(Weather::Away);
+        let mut refused = TcpStream::connect(proxy.address()).unwrap();
+        assert_eq!(refused.read(&mut answer).unwrap_or(0), 0, "nobody is there");
+        proxy.set(Weather::Fair);
+        let mut stream = TcpStream::connect(proxy.address()).unwrap();
+        stream.write_all(b"back").unwrap();
+        stream.read_exact(&mut answer).unwrap();
+        assert_eq!(&answer, b"back");
     }
 }

@@ -6,11 +6,14 @@ use std::time::{Duration, Instant};
 
 use crate::Result;
 use crate::broker::Broker;
-use crate::engine::{Engine, Query};
-use crate::harm::{Guarantee, Harm, Plan, Trigger};
+use crate::engine::Engine;
+use crate::harm::{Guarantee, Harm, Plan, Store, Trigger};
 use crate::load::Load;
-use crate::oracle::{Outcome, Verdict};
-use crate::proxy::Weather;
+use crate::oracle::{Row, Verdict};
+use crate::proxy::{Proxy, Weather};
+use crate::query::{Query, Topics};
+use crate::store::{Place, S3Server};
+use crate::twins;
 
 /// How long the engine may take to read all that is there once nothing disturbs it. New partitions are found within 10 s.
 const CATCH_UP: Duration = Duration::from_secs(60);
@@ -19,12 +22,26 @@ const STOP: Duration = Duration::from_secs(20);
 /// Partitions that `Harm::Grow` may add.
 const MORE_PARTITIONS: i32 = 5;
 
+/// What a run can harm, apart from its engine: of its own, one run after the other.
+pub(crate) struct Surroundings<'a> {
+    broker: Broker,
+    s3: &'a S3Server,
+    /// Before the S3 server.
+    store: Proxy,
+}
+
+impl<'a> Surroundings<'a> {
+    pub(crate) fn new(s3: &'a S3Server) -> Result<Self> {
+        Ok(Self { broker: Broker::start()?, s3, store: s3.proxy()? })
+    }
+}
+
 /// Runs the story of `seed` and judges what came out.
 ///
 /// # Errors
 /// The engine ended when it should not, did not stop, or did not catch up; or the surroundings failed.
 pub(crate) fn run(
-    broker: &mut Broker,
+    around: &mut Surroundings<'_>,
     binary: &Path,
     folder: &Path,
     seed: u64,
@@ -33,62 +50,78 @@ pub(crate) fn run(
     let plan = Plan::new(seed);
     let name = format!("chaos-{}-{seed}-{}", std::process::id(), guarantee.delivery());
     let (from, to) = (format!("{name}-in"), format!("{name}-out"));
-    broker.create(&[(&from, plan.partitions), (&to, plan.partitions + MORE_PARTITIONS)])?;
-
-    let mut query =
-        Query::new(binary, folder, guarantee, &sql(&broker.proxy.address().to_string(), &from, &to))?;
-    let load = Load::start(broker.direct(), &from, plan.partitions)?;
-    let mut stage =
-        Stage { engine: query.start(plan.first)?, query, load, broker, from: &from, trigger: plan.first };
+    around.broker.create(&[(&from, plan.partitions), (&to, plan.partitions + MORE_PARTITIONS)])?;
+    let place = match plan.store {
+        Store::Disk => Place::Disk(folder.join("checkpoint")),
+        Store::S3 => around.s3.bucket(&name, &around.store)?,
+    };
+    let brokers = around.broker.proxy.address().to_string();
+    let topics = Topics { brokers, from: from.clone(), to: to.clone() };
+    let mut query = Query::new(binary, folder, guarantee, topics, place);
+    let load = Load::start(around.broker.direct(), &from, plan.partitions)?;
+    let engine = query.start(plan.first)?;
+    let mut stage = Stage { engine, query, load, around, from: &from, trigger: plan.first };
     for (undisturbed, harm) in &plan.harms {
         std::thread::sleep(*undisturbed);
-        stage.engine.check().map_err(|error| format!("before {harm:?}: {error}"))?;
+        stage.check().map_err(|error| format!("before {harm:?}: {error}"))?;
         stage = stage.suffer(*harm).map_err(|error| format!("{harm:?}: {error}"))?;
     }
-    let Stage { mut engine, query, load, .. } = stage;
 
-    let partitions = load.partitions();
-    let sent = load.end()?;
+    let partitions = stage.load.partitions();
+    let sent = stage.load.end_sending()?;
     let deadline = Instant::now() + CATCH_UP;
-    let mut outcome = loop {
-        engine.check()?;
-        let outcome = outcome(broker.read(&to, partitions)?, &sent)?;
-        let seen = |(partition, sent): (i32, &i64)| {
-            *sent == 0 || outcome.rows.get(&partition).is_some_and(|rows| rows.contains(&(sent - 1)))
+    loop {
+        stage.check()?;
+        let rows = rows(stage.around.broker.read(&to, partitions)?)?;
+        let is_out = |(partition, sent): (i32, &i64)| {
+            let came = |rows: &Vec<Row>| rows.iter().any(|row| row.offset == sent - 1);
+            *sent == 0 || rows.get(&partition).is_some_and(came)
         };
-        if (0..).zip(&sent).all(seen) {
-            break outcome;
+        if (0..).zip(&sent).all(is_out) {
+            break;
         }
         if Instant::now() > deadline {
-            let verdict = outcome.judge(guarantee);
-            return Err(format!(
-                "not all is out after {CATCH_UP:?}: {:?}; {}",
-                verdict.violations,
-                engine.last_words()
-            )
-            .into());
+            let mut outcome = stage.query.outcome(&sent)?;
+            outcome.rows = rows;
+            let violations = outcome.judge(guarantee).violations;
+            let words = stage.engine.last_words();
+            return Err(format!("not all is out after {CATCH_UP:?}: {violations:?}; {words}").into());
         }
         std::thread::sleep(Duration::from_millis(100));
-    };
+    }
+    let Stage { engine, mut query, around, .. } = stage;
     engine.stop(STOP)?;
+    query.look()?;
+    query.verify()?;
+    let mut outcome = query.outcome(&sent)?;
     // Rows that came after the last one was seen are part of the story.
-    outcome.rows = self::outcome(broker.read(&to, partitions)?, &sent)?.rows;
-    outcome.committed = committed(&query, &from)?;
-    broker.delete(&[&from, &to])?;
+    outcome.rows = rows(around.broker.read(&to, partitions)?)?;
+    around.broker.delete(&[&from, &to])?;
     Ok(outcome.judge(guarantee))
 }
 
 /// All that harm can be done to.
-struct Stage<'a> {
+struct Stage<'a, 's> {
     engine: Engine,
     query: Query,
     load: Load,
-    broker: &'a mut Broker,
+    around: &'a mut Surroundings<'s>,
     from: &'a str,
     trigger: Trigger,
 }
 
-impl Stage<'_> {
+impl Stage<'_, '_> {
+    /// A query whose broker or store is not there when it starts says so and ends; whoever started it starts it again.
+    ///
+    /// # Errors
+    /// The engine has ended for another reason.
+    fn check(&mut self) -> Result<()> {
+        if self.engine.has_failed_to_start()? {
+            self.engine = self.query.start(self.trigger)?;
+        }
+        self.engine.check()
+    }
+
     fn suffer(mut self, harm: Harm) -> Result<Self> {
         match harm {
             Harm::Kill { restart } => {
@@ -104,92 +137,71 @@ impl Stage<'_> {
                 std::thread::sleep(lasts);
                 self.engine.resume()?;
             }
-            Harm::Second => {
-                let mut second = self.query.start(self.trigger)?;
-                let refused = second.ended_within(STOP)?.is_some_and(|status| status.code() == Some(1));
-                // If the first one had no time to take the checkpoint yet, it is the one that is refused.
-                if !refused {
-                    let first =
-                        self.engine.ended_within(STOP)?.is_some_and(|status| status.code() == Some(1));
-                    if !first {
-                        return Err("two processes run on one checkpoint".into());
-                    }
-                    self.engine = second;
-                }
+            Harm::Second => self.second()?,
+            Harm::Twins(twins) => {
+                self.around.store.set(Weather::Slow(twins.delay));
+                let left = twins::meet(&mut self.query, self.engine, self.trigger, twins);
+                self.around.store.set(Weather::Fair);
+                (self.engine, self.trigger) = left?;
             }
-            Harm::Cut => self.broker.proxy.cut(),
-            Harm::HalfOpen(lasts) => self.weather(Weather::Still, lasts),
-            Harm::Slow { delay, lasts } => self.weather(Weather::Slow(delay), lasts),
+            Harm::Cut => self.around.broker.proxy.cut(),
+            Harm::HalfOpen(lasts) => during(&self.around.broker.proxy, Weather::Still, lasts),
+            Harm::Slow { delay, lasts } => during(&self.around.broker.proxy, Weather::Slow(delay), lasts),
             Harm::Broker(away) => {
-                self.broker.kill()?;
+                self.engine.excuse()?;
+                self.around.broker.kill()?;
                 std::thread::sleep(away);
-                self.broker.restart()?;
-                // A query whose broker is not there when it starts says so and ends; whoever started it starts it again.
-                if self.engine.ended_before_its_first_epoch()? {
-                    self.engine = self.query.start(self.trigger)?;
-                }
+                self.around.broker.restart()?;
             }
             Harm::Grow => {
                 let partitions = self.load.partitions() + 1;
-                self.broker.grow(self.from, partitions)?;
+                self.around.broker.grow(self.from, partitions)?;
                 self.load.grow_to(partitions);
+            }
+            Harm::StoreCut => {
+                self.engine.excuse()?;
+                self.around.store.cut();
+            }
+            Harm::StoreHalfOpen(lasts) => during(&self.around.store, Weather::Still, lasts),
+            Harm::StoreSlow { delay, lasts } => during(&self.around.store, Weather::Slow(delay), lasts),
+            Harm::StoreAway(lasts) => {
+                self.engine.excuse()?;
+                during(&self.around.store, Weather::Away, lasts);
             }
         }
         Ok(self)
     }
 
-    fn weather(&self, weather: Weather, lasts: Duration) {
-        self.broker.proxy.set(weather);
-        std::thread::sleep(lasts);
-        self.broker.proxy.set(Weather::Fair);
+    fn second(&mut self) -> Result<()> {
+        let mut second = self.query.start(self.trigger)?;
+        if second.ended_within(STOP)?.is_some_and(|status| status.code() == Some(1)) {
+            return Ok(());
+        }
+        // If the first one had no time to take the checkpoint yet, it is the one that is refused.
+        if self.engine.ended_within(STOP)?.is_none_or(|status| status.code() != Some(1)) {
+            return Err("two processes run on one checkpoint".into());
+        }
+        self.engine = second;
+        Ok(())
     }
 }
 
-/// Rows keep the partition of their record, so that their order can be seen.
-fn sql(brokers: &str, from: &str, to: &str) -> String {
-    format!(
-        "CREATE EXTERNAL TABLE events STORED AS KAFKA LOCATION 'kafka://{brokers}/{from}'
-           OPTIONS ('startingOffsets' 'earliest', 'maxOffsetsPerTrigger' '300');
-         CREATE EXTERNAL TABLE out STORED AS KAFKA LOCATION 'kafka://{brokers}/{to}';
-         INSERT INTO out SELECT partition, concat(offset, '/', CAST(value AS STRING)) AS value FROM events"
-    )
+fn during(proxy: &Proxy, weather: Weather, lasts: Duration) {
+    proxy.set(weather);
+    std::thread::sleep(lasts);
+    proxy.set(Weather::Fair);
 }
 
-fn outcome(records: Vec<(i32, String)>, sent: &[i64]) -> Result<Outcome> {
-    let mut rows: BTreeMap<i32, Vec<i64>> = BTreeMap::new();
+fn rows(records: Vec<(i32, String)>) -> Result<BTreeMap<i32, Vec<Row>>> {
+    let mut rows: BTreeMap<i32, Vec<Row>> = BTreeMap::new();
     for (partition, value) in records {
-        let parts = value
-            .split_once('/')
-            .and_then(|(offset, number)| Some((offset.parse::<i64>().ok()?, number.parse::<i64>().ok()?)));
-        match parts {
-            Some((offset, number)) if offset == number => rows.entry(partition).or_default().push(offset),
-            parts => {
-                return Err(format!(
-                    "'{value}' in partition {partition} is not what was sent there: {parts:?}"
-                )
-                .into());
+        let parts: Vec<Option<i64>> = value.split('/').map(|part| part.parse().ok()).collect();
+        match parts[..] {
+            [Some(offset), Some(number), Some(process)] if offset == number => {
+                rows.entry(partition).or_default().push(Row { offset, process: process as usize });
             }
+            _ => return Err(format!("'{value}' in partition {partition} is not what was sent there").into()),
         }
     }
-    Ok(Outcome { sent: sent.to_vec(), rows, ..Outcome::default() })
-}
-
-/// Where epochs ended, from all that the engine's processes reported and from the checkpoint.
-fn committed(query: &Query, topic: &str) -> Result<BTreeMap<i32, std::collections::BTreeSet<i64>>> {
-    let mut ends =
-        query.progress()?.into_iter().map(|line| line["sources"][0]["endOffset"].clone()).collect::<Vec<_>>();
-    // A process may die between writing the commit and printing it.
-    for entry in std::fs::read_dir(query.checkpoint().join("offsets"))? {
-        let text = std::fs::read_to_string(entry?.path())?;
-        ends.extend(text.lines().nth(2).and_then(|line| serde_json::from_str(line).ok()));
-    }
-    let mut committed: BTreeMap<i32, std::collections::BTreeSet<i64>> = BTreeMap::new();
-    for offsets in ends.iter().filter_map(|end| end[topic].as_object()) {
-        for (partition, offset) in offsets {
-            if let (Ok(partition), Some(offset)) = (partition.parse(), offset.as_i64()) {
-                committed.entry(partition).or_default().insert(offset);
-            }
-        }
-    }
-    Ok(committed)
+    Ok(rows)
 }

@@ -1,0 +1,65 @@
+//! The figures of all runs.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use crate::harm::{Guarantee, Harm, Plan};
+use crate::oracle::Verdict;
+
+/// Of one guarantee.
+struct Figures {
+    runs: u64,
+    violated: Vec<u64>,
+    records: i64,
+    duplicates: i64,
+    harms: BTreeMap<&'static str, u64>,
+}
+
+#[derive(Default)]
+pub(crate) struct Tally(BTreeMap<Guarantee, Figures>);
+
+impl Tally {
+    /// Counts a run that came to a verdict, or to none.
+    pub(crate) fn count(&mut self, guarantee: Guarantee, seed: u64, plan: &Plan, verdict: Option<&Verdict>) {
+        let figures = self.0.entry(guarantee).or_default();
+        figures.runs += 1;
+        for (_, harm) in &plan.harms {
+            *figures.harms.entry(harm.name()).or_default() += 1;
+        }
+        if let Some(verdict) = verdict {
+            figures.records += verdict.records;
+            figures.duplicates += verdict.duplicates;
+        }
+        if verdict.is_none_or(|verdict| !verdict.violations.is_empty()) {
+            figures.violated.push(seed);
+        }
+    }
+
+    pub(crate) fn is_kept(&self) -> bool {
+        self.0.values().all(|figures| figures.violated.is_empty())
+    }
+}
+
+impl Default for Figures {
+    /// A harm that was never done is to be seen.
+    fn default() -> Self {
+        let harms = Harm::NAMES.map(|name| (name, 0)).into();
+        Self { runs: 0, violated: Vec::new(), records: 0, duplicates: 0, harms }
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (guarantee, Figures { runs, violated, records, duplicates, harms }) in &self.0 {
+            write!(
+                f,
+                "{}: {runs} runs, {} violated {violated:?}, {records} records, {duplicates} duplicates\n ",
+                guarantee.delivery(),
+                violated.len()
+            )?;
+            harms.iter().try_for_each(|(name, count)| write!(f, " {name} {count}"))?;
+            writeln!(f)?;
+        }
+        Ok(())
+    }
+}
