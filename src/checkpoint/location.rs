@@ -1,7 +1,7 @@
 //! From what a user writes as a checkpoint's location to an object store and a place in it.
 
 use std::collections::BTreeMap;
-use std::path::{Component, Path as FilePath, PathBuf};
+use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use object_store::{BackoffConfig, ObjectStore, ObjectStoreScheme, RetryConfig};
 use parking_lot::Mutex;
 use url::Url;
 
+use crate::access::without_parent_steps;
 use crate::error::{Error, Result};
 
 /// A location, resolved.
@@ -103,20 +104,6 @@ fn local(path: &FilePath) -> Result<Location> {
     Ok(Location { store: Arc::new(LocalFileSystem::new()), root, folder: Some(folder), name })
 }
 
-/// `path` without `..`, each taken after following the links before it, as the operating system does.
-fn without_parent_steps(path: &FilePath) -> PathBuf {
-    let mut clean = PathBuf::new();
-    for component in path.components() {
-        if component == Component::ParentDir {
-            clean = clean.canonicalize().unwrap_or(clean);
-            clean.pop();
-        } else {
-            clean.push(component);
-        }
-    }
-    clean
-}
-
 fn remote(
     location: &str,
     url: &Url,
@@ -136,6 +123,11 @@ fn remote(
     let store = provider.store(url, settings).map_err(|error| unusable(location, &error))?;
     let root = Path::parse(path).map_err(|error| unusable(location, &error))?;
     Ok(Location { store, root, folder: None, name: location.trim_end_matches('/').to_owned() })
+}
+
+/// Whether any remote store has a setting of this name.
+pub(crate) fn is_store_setting(name: &str) -> bool {
+    [Provider::Aws, Provider::Azure, Provider::Google].into_iter().any(|provider| provider.knows(name))
 }
 
 /// Who runs a remote store: decides which settings it takes.

@@ -49,6 +49,7 @@ pub use format::{
 };
 pub use handover::Author;
 pub use inventory::{Inventory, Problem};
+pub(crate) use location::is_store_setting;
 pub use lock::CheckpointLock;
 pub use log::{Checkpoint, RETAINED_COMMITS, purge_threshold};
 pub use recovery::{Discard, Found, LogFacts, Recovery, Restart, decide};

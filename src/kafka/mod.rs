@@ -7,6 +7,7 @@ mod java;
 pub(crate) mod lookup;
 pub(crate) mod mock;
 pub(crate) mod producer;
+pub(crate) mod reach;
 pub(crate) mod transactions;
 
 use std::sync::{Arc, Weak};

@@ -1,6 +1,8 @@
 //! Files on a local disk or in an object store, for rooms that keep some: what the checkpoint uses, and what large files
 //! need beyond it.
 
+pub(crate) mod reach;
+
 use std::fmt::Write as _;
 use std::path::Path as FilePath;
 use std::sync::Arc;
