@@ -46,8 +46,19 @@ pub(crate) fn shown(name: &str, value: &str) -> String {
     if is_secret(name) { "***".to_owned() } else { without_secrets(value) }
 }
 
-/// `text` with `***` for the login and the query of each URL in it: signatures and tokens stand there.
+/// librdkafka quotes the value of this setting in its errors.
+const QUOTED: &str = "sasl.oauthbearer.config";
+
+/// `text` with `***` for the login and the query of each URL in it, where signatures and tokens stand, and without what
+/// librdkafka quotes of a secret.
 pub(crate) fn without_secrets(text: &str) -> String {
+    match text.find(QUOTED).map(|at| at + QUOTED.len()).filter(|end| text[*end..].contains(": ")) {
+        Some(end) => format!("{}: ***", without_secrets_in_urls(&text[..end])),
+        None => without_secrets_in_urls(text),
+    }
+}
+
+fn without_secrets_in_urls(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find("://") {
@@ -145,6 +156,10 @@ mod tests {
             ("http://host:80/a@b", "http://host:80/a@b"),
             ("is it a ? or not", "is it a ? or not"),
             ("HTTPS://hunter2@h", "HTTPS://***@h"),
+            (
+                "failed: Unrecognized sasl.oauthbearer.config beginning at: a=hunter2",
+                "failed: Unrecognized sasl.oauthbearer.config: ***",
+            ),
         ] {
             assert_eq!(without_secrets(text), expected);
         }

@@ -93,7 +93,9 @@ impl Access {
 
     /// With brokers in the list only these; without, all: what a client may do with a broker is for the broker to say.
     fn check_brokers(&self, what: &str, brokers: &str) -> Result<()> {
-        let asked = place::brokers(brokers).map_err(|reason| refused(what, brokers, reason))?;
+        // A login has no place there, and is not to be shown.
+        let shown = brokers.rsplit_once('@').map_or(brokers, |(_, address)| address);
+        let asked = place::brokers(brokers).map_err(|reason| refused(what, shown, reason))?;
         let is_limited = self.allowed.iter().any(|place| matches!(place, Place::Broker(_)));
         match asked.into_iter().find(|broker| is_limited && !self.allows(&Place::Broker(broker.clone()))) {
             Some(broker) => Err(not_allowed(what, &format!("kafka://{broker}"))),

@@ -111,7 +111,9 @@ pub(super) fn parse(location: &str) -> Result<Asked, &'static str> {
     };
     let is_file = scheme.eq_ignore_ascii_case("file");
     if scheme.len() < 2 || !(rest.starts_with("//") || is_file) {
-        return Err("it is neither a URL nor clearly a path: write scheme://…, or a path that begins with / or ./");
+        return Err(
+            "it is neither a URL nor clearly a path: write scheme://…, or a path that begins with / or ./",
+        );
     }
     if scheme.eq_ignore_ascii_case("kafka") {
         let list = rest.trim_start_matches('/');
@@ -187,8 +189,9 @@ fn decoded(text: &str) -> Option<String> {
     let mut rest = text.as_bytes();
     while let Some((first, after)) = rest.split_first() {
         let hex = (*first == b'%').then(|| after.get(..2)).flatten();
-        let byte =
-            hex.and_then(|hex| std::str::from_utf8(hex).ok()).and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        let byte = hex
+            .and_then(|hex| std::str::from_utf8(hex).ok())
+            .and_then(|hex| u8::from_str_radix(hex, 16).ok());
         (bytes, rest) = match byte {
             Some(byte) => (pushed(bytes, byte), &after[2..]),
             None => (pushed(bytes, *first), after),

@@ -125,6 +125,10 @@ fn remote(
     Ok(Location { store, root, folder: None, name: location.trim_end_matches('/').to_owned() })
 }
 
+fn has_login(url: &Url) -> bool {
+    url.password().is_some() || !url.username().is_empty()
+}
+
 /// Whether any remote store has a setting of this name.
 pub(crate) fn is_store_setting(name: &str) -> bool {
     [Provider::Aws, Provider::Azure, Provider::Google].into_iter().any(|provider| provider.knows(name))
@@ -191,7 +195,17 @@ impl Provider {
             }
             settings.push((known, value.clone()));
         }
-        Ok(settings)
+        // The store would not log in with it, but its client would log it.
+        let is_place = |key: &str| ["endpoint", "url", "uri", "host"].iter().any(|mark| key.contains(mark));
+        let with_login = settings.iter().find(|(key, value)| {
+            is_place(key) && !key.contains("proxy") && Url::parse(value).is_ok_and(|url| has_login(&url))
+        });
+        match with_login {
+            Some((key, _)) => Err(Error::usage(format!(
+                "the URL in {key} holds a login: give credentials as options or in the environment"
+            ))),
+            None => Ok(settings),
+        }
     }
 
     /// The store at `url`. It tries again for a moment only: the engine goes on, and says why.
@@ -313,6 +327,8 @@ mod tests {
             ("s3://bucket/a?region=x", &[], "settings are options"),
             ("s3://key:hunter2@bucket/a", &[], "credentials as options"),
             ("s3://bucket/a", &[("regoin", "x")], "\"regoin\""),
+            ("s3://bucket/a", &[("endpoint", "http://me:hunter2@host")], "endpoint holds a login"),
+            ("gs://bucket/a", &[("base_url", "http://hunter2@host")], "base_url holds a login"),
             ("/data", &[("region", "x")], "takes no options"),
             ("memory://a", &[("region", "x")], "takes no options"),
         ] {

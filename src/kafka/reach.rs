@@ -254,11 +254,7 @@ mod tests {
             ("ssl.truststore.location", "/etc/x", Some(Reach::Path("/etc/x"))),
             ("sasl.oauthbearer.token.endpoint.url", "https://x/t", Some(Reach::Url("https://x/t"))),
             ("sasl.oauthbearer.metadata.authentication.type", "none", None),
-            (
-                "sasl.oauthbearer.metadata.authentication.type",
-                "azure_imds",
-                Some(Reach::Url(AZURE_IDENTITY)),
-            ),
+            ("sasl.oauthbearer.metadata.authentication.type", "azure_imds", Some(Reach::Url(AZURE_IDENTITY))),
             ("offset.store.method", "file", Some(Reach::Path("."))),
             ("offset.store.method", "broker", None),
             ("plugin.library.paths", "/tmp/x.so", Some(Reach::Never(LOADS_CODE))),

@@ -92,7 +92,8 @@ fn collect(core: &SessionCore, node: &LogicalPlan, reached: &mut Vec<Named>) -> 
         LogicalPlan::Copy(copy) => {
             reached.push(Named::new("COPY TO", Reach::File(&copy.output_url)));
             let options = copy.options.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
-            reached.extend(store::reach(&options).into_iter().map(|(name, reach)| Named::option(name, reach)));
+            reached
+                .extend(store::reach(&options).into_iter().map(|(name, reach)| Named::option(name, reach)));
         }
         LogicalPlan::Statement(Statement::SetVariable(set)) => {
             let name = set.variable.to_ascii_lowercase();
@@ -136,7 +137,8 @@ fn is_of_files(core: &SessionCore, format: &str) -> bool {
 }
 
 fn files(create: &CreateExternalTable, options: &Options, reached: &mut Vec<Named>) {
-    let is_unbounded = create.unbounded || options.get("unbounded").is_some();
+    let asks = |(name, _): (&str, &str)| name.eq_ignore_ascii_case("unbounded");
+    let is_unbounded = create.unbounded || options.iter().any(asks);
     for location in &create.locations {
         reached.push(Named::new("LOCATION", Reach::File(location)));
         if is_unbounded {

@@ -19,11 +19,13 @@ mod writer;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use datafusion::execution::SessionStateBuilder;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::{DataFrame, SessionConfig, SessionContext};
+use futures::FutureExt;
 use parking_lot::{Mutex, RwLock};
 
 pub use self::builder::StreamSessionBuilder;
@@ -229,8 +231,7 @@ impl StreamSession {
     pub async fn sql(&self, statement: &str) -> Result<DataFrame> {
         let state = self.context.state();
         let parsed = parsing::statement(&state, statement)?;
-        let plan = statement::plan(self, parsed).await?;
-        self.execute(plan).await
+        caught(async { self.execute(statement::plan(self, parsed).await?).await }).await
     }
 
     /// Reads a pipeline: statements that create tables and views, and one `INSERT INTO sink SELECT …`, which is handed
@@ -239,7 +240,7 @@ impl StreamSession {
     /// # Errors
     /// A statement does not parse, is not one of these, or names what is not there.
     pub async fn pipeline(&self, sql: &str) -> Result<DataStreamWriter> {
-        sql::pipeline(self, sql).await
+        caught(sql::pipeline(self, sql)).await
     }
 
     async fn execute(&self, plan: LogicalPlan) -> Result<DataFrame> {
@@ -282,6 +283,18 @@ impl SessionCore {
             unknown("sink", format, sinks.keys().map(String::as_str).chain([writer::MEMORY]))
         })
     }
+}
+
+/// Planning calls functions on constants, of the user's too: one that panics is an error of the query.
+///
+/// # Errors
+/// That of `planning`, or that it has panicked.
+async fn caught<T>(planning: impl Future<Output = Result<T>>) -> Result<T> {
+    AssertUnwindSafe(planning).catch_unwind().await.unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+        let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+        Err(Error::internal(format!("planning the query panicked: {text}")))
+    })
 }
 
 fn unknown(what: &str, format: &str, known: impl IntoIterator<Item = impl AsRef<str>>) -> Error {

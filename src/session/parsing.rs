@@ -99,7 +99,8 @@ mod tests {
                 assert!(std::error::Error::source(&error).is_none());
             }
         }
-        let message = error("CREATE EXTERNAL TABLE t LOCATION 'x' OPTIONS ('kafka.sasl.password' hunter2)");
-        assert!(message.contains("Line: 1"), "{message}");
+        let sql = "CREATE EXTERNAL TABLE t STORED AS KAFKA LOCATION 'x' OPTIONS ('kafka.sasl.password' 'x'); SELEC 1";
+        let message = error(sql);
+        assert!(message.contains("found: … at Line: 1"), "{message}");
     }
 }

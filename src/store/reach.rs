@@ -124,8 +124,7 @@ mod tests {
         ] {
             assert_eq!(of_setting(name, value), expected, "{name}");
         }
-        for name in
-            ["use_azure_cli", "bucket", "account_name", "fabric_token_service_url", "imdsv1_fallback"]
+        for name in ["use_azure_cli", "bucket", "account_name", "fabric_token_service_url", "imdsv1_fallback"]
         {
             assert!(matches!(of_setting(name, "x"), Some(Reach::Never(_))), "{name}");
         }
@@ -134,7 +133,8 @@ mod tests {
     #[test]
     fn the_stores_know_every_name() {
         for name in WITHIN.iter().chain(FILES).chain(URLS) {
-            let known = PREFIXES.iter().chain(&[""]).any(|prefix| is_store_setting(&format!("{prefix}{name}")));
+            let known =
+                PREFIXES.iter().chain(&[""]).any(|prefix| is_store_setting(&format!("{prefix}{name}")));
             assert!(known, "{name}");
         }
     }

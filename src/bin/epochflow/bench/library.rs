@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use clap::Args;
 use datafusion::prelude::SessionConfig;
-use epochflow::checkpoint::{Checkpoint, CheckpointStore};
 use epochflow::Trigger;
+use epochflow::checkpoint::{Checkpoint, CheckpointStore};
 use object_store::memory::InMemory;
 use object_store::throttle::{ThrottleConfig, ThrottledStore};
 
