@@ -231,7 +231,7 @@ impl StreamSession {
     pub async fn sql(&self, statement: &str) -> Result<DataFrame> {
         let state = self.context.state();
         let parsed = parsing::statement(&state, statement)?;
-        caught(async { self.execute(statement::plan(self, parsed).await?).await }).await
+        caught(Box::pin(async { self.execute(statement::plan(self, parsed).await?).await })).await
     }
 
     /// Reads a pipeline: statements that create tables and views, and one `INSERT INTO sink SELECT …`, which is handed
@@ -240,7 +240,7 @@ impl StreamSession {
     /// # Errors
     /// A statement does not parse, is not one of these, or names what is not there.
     pub async fn pipeline(&self, sql: &str) -> Result<DataStreamWriter> {
-        caught(sql::pipeline(self, sql)).await
+        caught(Box::pin(sql::pipeline(self, sql))).await
     }
 
     async fn execute(&self, plan: LogicalPlan) -> Result<DataFrame> {
@@ -289,7 +289,7 @@ impl SessionCore {
 ///
 /// # Errors
 /// That of `planning`, or that it has panicked.
-async fn caught<T>(planning: impl Future<Output = Result<T>>) -> Result<T> {
+async fn caught<T>(planning: impl Future<Output = Result<T>> + Unpin) -> Result<T> {
     AssertUnwindSafe(planning).catch_unwind().await.unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
         let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();

@@ -292,12 +292,12 @@ impl DataStreamWriter {
                 "the continuous trigger needs an interval between epochs of at least 1ms",
             ));
         }
-        let planned = caught(async {
+        let planned = caught(Box::pin(async {
             match options.provenance {
                 Provenance::None => PlannedQuery::new(&self.state, self.plan.clone()).await,
                 Provenance::Headers => PlannedQuery::with_origins(&self.state, self.plan.clone()).await,
             }
-        });
+        }));
         let planned = planned.await?;
         engine::check_sources(&planned, self.trigger)?;
         let sink = match (&self.code, self.format.as_deref()) {

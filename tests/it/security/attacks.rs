@@ -116,7 +116,7 @@ fn attacks() -> Vec<(String, &'static str)> {
     attacks.push((table("CSV", "@/pipeline/linked/").replace("linked/", "*.csv"), "link.csv leads out"));
     let unbounded = table("CSV", "@/pipeline-secret/secret.csv");
     attacks.push((unbounded.replace("EXTERNAL", "UNBOUNDED EXTERNAL"), "--allow"));
-    attacks.push((format!("{} OPTIONS ('unbounded' 'true')", unbounded), "--allow"));
+    attacks.push((format!("{unbounded} OPTIONS ('unbounded' 'true')"), "--allow"));
     let several = "CREATE EXTERNAL TABLE t STORED AS CSV LOCATION ('@/pipeline/parts.csv', '@/pipeline-secret/secret.csv')";
     attacks.push((several.to_owned(), "--allow"));
     // A sink, its path, its store, and the checkpoint.
