@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::epoch::SourceRange;
+use crate::secrets::without_secrets;
 
 /// What helps against an [`Error`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -43,9 +44,9 @@ pub struct Error {
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    /// An error of the given kind.
+    /// An error of the given kind. Of URLs in the message logins and queries are left out.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), records: None, source: None }
+        Self { kind, message: without_secrets(&message.into()), records: None, source: None }
     }
 
     /// Keeps the error that caused this one.
@@ -58,7 +59,7 @@ impl Error {
     /// Puts `context` in front of the message, as in `context: message`.
     #[must_use]
     pub fn context(mut self, context: impl fmt::Display) -> Self {
-        self.message = format!("{context}: {}", self.message);
+        self.message = without_secrets(&format!("{context}: {}", self.message));
         self
     }
 

@@ -14,6 +14,7 @@
 //! A reader who follows one record opens the rooms in this order: `session` (the front door), `source`, `plan`, `sink`,
 //! `engine` (epochs), `checkpoint` (logs), `query` (what the user holds). `ARCHITECTURE.md` says more.
 
+mod access;
 pub mod checkpoint;
 mod engine;
 mod epoch;
@@ -24,6 +25,7 @@ mod options;
 mod plan;
 mod provenance;
 mod query;
+mod secrets;
 mod session;
 mod sink;
 mod source;
@@ -43,7 +45,8 @@ pub use crate::query::{
     StreamingQueryProgress, StreamingQueryStatus, Trigger,
 };
 pub use crate::session::{
-    DataStreamReader, DataStreamWriter, StreamDataFrame, StreamSession, StreamingQueryManager,
+    DataStreamReader, DataStreamWriter, StreamDataFrame, StreamSession, StreamSessionBuilder,
+    StreamingQueryManager,
 };
 pub use crate::sink::foreach::ForeachWriter;
 pub use crate::sink::{CommitMessage, Delivery, OwnedSource, Sink, SinkOwner, SinkProvider, SinkWriter};

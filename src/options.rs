@@ -6,10 +6,11 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
+use crate::secrets::shown;
 
 /// Named text values. Names are case-insensitive, as in Spark; of two values for one name the later holds.
 ///
-/// `Debug` hides the values of names that look like secrets.
+/// `Debug` hides the values of names that look like secrets, and logins and queries in URLs.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Options {
     by_lower_name: BTreeMap<String, Entry>,
@@ -125,7 +126,7 @@ impl<N: Into<String>, V: Into<String>> FromIterator<(N, V)> for Options {
 
 impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown = self.iter().map(|(name, value)| (name, if is_secret(name) { "***" } else { value }));
+        let shown = self.iter().map(|(name, value)| (name, shown(name, value)));
         f.debug_map().entries(shown).finish()
     }
 }
@@ -156,28 +157,9 @@ fn edit_distance(a: &[char], b: &str) -> usize {
     row.last().copied().unwrap_or_default()
 }
 
-/// Whether an option's value must not be shown.
-pub(crate) fn is_secret(name: &str) -> bool {
-    let name = name.to_ascii_lowercase();
-    [
-        "password",
-        "passphrase",
-        "private.key",
-        "secret",
-        "token",
-        "jaas",
-        "key.pem",
-        "keystore.key",
-        "access_key",
-        "credential",
-    ]
-    .iter()
-    .any(|mark| name.contains(mark))
-}
-
 /// "option 'x' has the value 'y'; expected …", with secrets hidden.
 pub(crate) fn invalid(name: &str, value: &str, expected: &str) -> Error {
-    let shown = if is_secret(name) { "***" } else { value };
+    let shown = shown(name, value);
     Error::usage(format!("option '{name}' has the value '{shown}'; expected {expected}"))
 }
 

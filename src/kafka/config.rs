@@ -88,7 +88,7 @@ const CONSUMER_FIXED: &[(&str, &str)] =
     &[("enable.auto.commit", "false"), ("enable.auto.offset.store", "false"), ("auto.offset.reset", "error")];
 
 /// Settings that Spark forbids, since the engine decides them.
-fn forbidden(role: Role, name: &str) -> Option<&'static str> {
+pub(super) fn forbidden(role: Role, name: &str) -> Option<&'static str> {
     match (role, name) {
         (Role::Consumer, "auto.offset.reset") => Some(
             "set the source option startingOffsets to say where a new query starts; offsets are kept in the checkpoint",
@@ -134,6 +134,11 @@ pub(crate) fn client_config(options: &Options, role: Role) -> Result<ClientConfi
         for (name, value) in CONSUMER_FIXED {
             config.set(*name, *value);
         }
+    }
+    if config.get("bootstrap.servers").is_some_and(|servers| servers.contains('@')) {
+        return Err(Error::usage(
+            "option 'kafka.bootstrap.servers' or LOCATION holds a login: give the brokers as host:port, and set kafka.sasl.username and kafka.sasl.password",
+        ));
     }
     if config.get("bootstrap.servers").is_none_or(|servers| servers.trim().is_empty()) {
         return Err(Error::usage(

@@ -127,6 +127,21 @@ pub(super) fn translated(options: &Options, role: Role) -> Result<Vec<(String, S
     Ok(settings)
 }
 
+/// Whether the name is Java's and is translated, or refused in words of its own.
+pub(super) fn knows(name: &str) -> bool {
+    let translated = [
+        "receive.buffer.bytes",
+        "send.buffer.bytes",
+        "ssl.truststore.type",
+        "ssl.keystore.type",
+        "ssl.truststore.password",
+        "partitioner.class",
+        "partitioner.ignore.keys",
+        "sasl.jaas.config",
+    ];
+    translated.contains(&name) || RULES.iter().any(|(java, _)| *java == name)
+}
+
 /// The Java setting that `name`, which librdkafka does not know, may have been meant to be.
 pub(super) fn similar(name: &str) -> Option<&'static str> {
     nearest(name, RULES.iter().map(|(java, _)| *java))

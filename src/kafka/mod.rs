@@ -7,6 +7,7 @@ mod java;
 pub(crate) mod lookup;
 pub(crate) mod mock;
 pub(crate) mod producer;
+pub(crate) mod reach;
 pub(crate) mod transactions;
 
 use std::sync::{Arc, Weak};
@@ -16,6 +17,7 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 
 use crate::error::{Error, ErrorKind};
+use crate::secrets::without_secrets;
 
 /// Sorts a librdkafka error by its remedy.
 pub(crate) fn kind_of(code: RDKafkaErrorCode) -> ErrorKind {
@@ -91,6 +93,7 @@ impl InUse {
 
     /// Passes on a line of librdkafka's log. Even its errors are no failures here: the client goes on trying.
     fn log_line(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        let line = without_secrets(line);
         match level {
             RDKafkaLogLevel::Debug => tracing::trace!(target: "librdkafka", "{facility} {line}"),
             RDKafkaLogLevel::Info | RDKafkaLogLevel::Notice => {
@@ -152,8 +155,10 @@ impl InUse {
 
     /// Logs a global error of a client, which is news, not a failure: the client goes on trying.
     fn log(&self, error: &KafkaError, reason: &str) {
+        let reason = without_secrets(reason);
+        let error_text = without_secrets(&error.to_string());
         if let Some(RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SSL) = error.rdkafka_error_code() {
-            self.on_refused(reason);
+            self.on_refused(&reason);
         }
         match error.rdkafka_error_code() {
             Some(RDKafkaErrorCode::Fatal) => tracing::error!(target: "epochflow::kafka", "{reason}"),
@@ -162,7 +167,7 @@ impl InUse {
             {
                 tracing::warn!(target: "epochflow::kafka", "{reason}");
             }
-            _ => tracing::debug!(target: "epochflow::kafka", "{error}: {reason}"),
+            _ => tracing::debug!(target: "epochflow::kafka", "{error_text}: {reason}"),
         }
     }
 

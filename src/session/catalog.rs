@@ -91,7 +91,8 @@ impl TableProviderFactory for ParquetTableFactory {
     }
 }
 
-fn options_of(command: &CreateExternalTable) -> Options {
+/// The options of a table under the names that they were given.
+pub(super) fn options_of(command: &CreateExternalTable) -> Options {
     // DataFusion puts `format.` before names without a dot.
     let named = |(name, value): (&String, &String)| {
         (name.strip_prefix("format.").unwrap_or(name).to_owned(), value.clone())

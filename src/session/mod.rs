@@ -1,11 +1,14 @@
 //! The front door: [`StreamSession`] over DataFusion's `SessionContext`.
 //!
-//! `catalog.rs` makes tables of formats, `sql.rs` reads pipelines, `reader.rs` and `writer.rs` are Spark's builders, `manager.rs`
-//! its query manager.
+//! `builder.rs` makes one, `catalog.rs` tables of formats, `sql.rs` reads pipelines, `guard.rs` holds them against what they may
+//! reach, `reader.rs` and `writer.rs` are Spark's builders, `manager.rs` its query manager.
 
+mod builder;
 mod catalog;
 mod dialect;
+mod guard;
 mod manager;
+mod parsing;
 mod place;
 mod query_options;
 mod reader;
@@ -16,16 +19,20 @@ mod writer;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use datafusion::execution::SessionStateBuilder;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::{DataFrame, SessionConfig, SessionContext};
+use futures::FutureExt;
 use parking_lot::{Mutex, RwLock};
 
+pub use self::builder::StreamSessionBuilder;
 pub use self::manager::StreamingQueryManager;
 pub use self::reader::DataStreamReader;
 pub use self::writer::{DataStreamWriter, StreamDataFrame};
+use crate::access::Access;
 use crate::engine::EngineRuntime;
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::Options;
@@ -83,6 +90,7 @@ pub(crate) struct SessionCore {
     sinks: RwLock<BTreeMap<String, Arc<dyn SinkProvider>>>,
     queries: Mutex<Vec<StreamingQuery>>,
     hub: Arc<Hub>,
+    access: Access,
 }
 
 impl fmt::Debug for StreamSession {
@@ -95,12 +103,18 @@ impl fmt::Debug for StreamSession {
 }
 
 impl StreamSession {
-    /// A session with DataFusion's default configuration.
+    /// A session with DataFusion's default configuration. Its SQL text reaches no file and no URL: see
+    /// [`StreamSessionBuilder`].
     ///
     /// # Errors
     /// The engine's threads cannot be started.
     pub fn new() -> Result<Self> {
-        Self::with_config(SessionConfig::new())
+        Self::builder().build()
+    }
+
+    /// Begins to describe a session.
+    pub fn builder() -> StreamSessionBuilder {
+        StreamSessionBuilder::default()
     }
 
     /// A session with `config`; what endless input needs to be otherwise is set.
@@ -108,12 +122,17 @@ impl StreamSession {
     /// # Errors
     /// The engine's threads cannot be started.
     pub fn with_config(config: SessionConfig) -> Result<Self> {
+        Self::builder().config(config).build()
+    }
+
+    fn with_access(config: SessionConfig, access: Access) -> Result<Self> {
         let core = Arc::new(SessionCore {
             runtime: Arc::new(EngineRuntime::new()?),
             sources: RwLock::default(),
             sinks: RwLock::default(),
             queries: Mutex::default(),
             hub: Arc::default(),
+            access,
         });
         let config = rules::streaming_config(config)
             .with_extension(Arc::clone(&core))
@@ -132,7 +151,8 @@ impl StreamSession {
         Ok(session)
     }
 
-    /// The DataFusion session beneath: register functions, tables and views there.
+    /// The DataFusion session beneath: register functions, tables and views there. SQL text that is given to it, and not to
+    /// [`sql`](Self::sql), may reach whatever the process can.
     pub fn context(&self) -> &SessionContext {
         &self.context
     }
@@ -210,9 +230,8 @@ impl StreamSession {
     /// The statement does not parse, names what is not there, or asks for what no trigger supports on a stream.
     pub async fn sql(&self, statement: &str) -> Result<DataFrame> {
         let state = self.context.state();
-        let parsed = state.sql_to_statement(statement, &state.config().options().sql_parser.dialect)?;
-        let plan = statement::plan(self, parsed).await?;
-        self.execute(plan).await
+        let parsed = parsing::statement(&state, statement)?;
+        caught(Box::pin(async { self.execute(statement::plan(self, parsed).await?).await })).await
     }
 
     /// Reads a pipeline: statements that create tables and views, and one `INSERT INTO sink SELECT …`, which is handed
@@ -221,7 +240,7 @@ impl StreamSession {
     /// # Errors
     /// A statement does not parse, is not one of these, or names what is not there.
     pub async fn pipeline(&self, sql: &str) -> Result<DataStreamWriter> {
-        sql::pipeline(self, sql).await
+        caught(Box::pin(sql::pipeline(self, sql))).await
     }
 
     async fn execute(&self, plan: LogicalPlan) -> Result<DataFrame> {
@@ -264,6 +283,18 @@ impl SessionCore {
             unknown("sink", format, sinks.keys().map(String::as_str).chain([writer::MEMORY]))
         })
     }
+}
+
+/// Planning calls functions on constants, of the user's too: one that panics is an error of the query.
+///
+/// # Errors
+/// That of `planning`, or that it has panicked.
+async fn caught<T>(planning: impl Future<Output = Result<T>> + Unpin) -> Result<T> {
+    AssertUnwindSafe(planning).catch_unwind().await.unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+        let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+        Err(Error::internal(format!("planning the query panicked: {text}")))
+    })
 }
 
 fn unknown(what: &str, format: &str, known: impl IntoIterator<Item = impl AsRef<str>>) -> Error {

@@ -11,7 +11,7 @@ use crate::query::BadRecords;
 use crate::sink::Delivery;
 use crate::telemetry::LatencySlo;
 
-const CHECKPOINT_LOCATION: &str = "checkpointLocation";
+pub(super) const CHECKPOINT_LOCATION: &str = "checkpointLocation";
 const MAX_UNCOMMITTED_OPTION: &str = "maxUncommitted";
 const STORE_ERRORS: &str = "storeErrors";
 pub(super) const DELIVERY: &str = "delivery";

@@ -3,12 +3,12 @@
 use datafusion::common::TableReference;
 use datafusion::logical_expr::Expr;
 use datafusion::prelude::DataFrame;
-use datafusion::sql::parser::{DFParser, Statement};
+use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{Insert, ObjectName, Statement as SqlStatement, TableObject};
 
-use super::StreamSession;
 use super::statement::{self, is_preparation};
 use super::writer::{DataStreamWriter, StreamDataFrame};
+use super::{StreamSession, parsing};
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::table::StreamTable;
 
@@ -18,7 +18,7 @@ pub(super) const PARQUET_SINK: &str = "PARQUET_SINK";
 /// Runs what comes before and after, and hands back the `INSERT`.
 pub(super) async fn pipeline(session: &StreamSession, sql: &str) -> Result<DataStreamWriter> {
     let mut writer = None;
-    let statements = DFParser::parse_sql(sql)?;
+    let statements = parsing::statements(sql)?;
     let target = statements.iter().find_map(target_of);
     for statement in statements {
         match statement {
@@ -74,7 +74,8 @@ fn is_file_format(session: &StreamSession, format: &str) -> bool {
 }
 
 fn not_in_a_pipeline(statement: &str) -> Error {
-    let start: String = statement.chars().take(60).collect();
+    // What stands in quotes may be a secret.
+    let start: String = statement.chars().take_while(|c| *c != '\'').take(60).collect();
     Error::query(format!(
         "a pipeline may hold CREATE EXTERNAL TABLE, CREATE TABLE … AS, CREATE VIEW, SET and one INSERT INTO, not: {start}"
     ))

@@ -12,8 +12,8 @@ use datafusion::sql::sqlparser::ast::{
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 
-use super::StreamSession;
 use super::place::Place;
+use super::{StreamSession, guard};
 use crate::error::Result;
 use crate::plan::lateral;
 use crate::plan::support::{find_unsupported, reads_stream};
@@ -22,7 +22,7 @@ use crate::plan::table::StreamTable;
 /// Plans one statement. A query of a stream, or a view of one, that no trigger supports is refused here.
 ///
 /// # Errors
-/// The statement names what is not there, or asks for what no trigger supports.
+/// The statement names what is not there or not allowed, or asks for what no trigger supports.
 pub(super) async fn plan(session: &StreamSession, mut statement: Statement) -> Result<LogicalPlan> {
     if let Statement::Statement(statement) = &mut statement {
         let _ = statement.visit(&mut Unnesting);
@@ -30,6 +30,7 @@ pub(super) async fn plan(session: &StreamSession, mut statement: Statement) -> R
     let streams = streams(session, &statement).await?;
     let state = session.context.state();
     let plan = lateral::lift(state.statement_to_plan(statement.clone()).await?)?;
+    guard::check(session, &plan).await?;
     let query = match &plan {
         LogicalPlan::Ddl(DdlStatement::CreateView(view)) => view.input.as_ref(),
         LogicalPlan::Ddl(_) | LogicalPlan::Explain(_) | LogicalPlan::Statement(_) => return Ok(plan),

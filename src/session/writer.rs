@@ -9,9 +9,9 @@ use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::DataFrame;
 
-use super::SessionCore;
 use super::query_options::{DEAD_LETTER_TOPIC, DELIVERY, PROVENANCE, QueryOptions, of_sink};
 use super::settings::{Settings, SqlDialect};
+use super::{SessionCore, caught};
 use crate::checkpoint::Checkpoint;
 use crate::engine::{self, QuerySpec};
 use crate::epoch::EpochId;
@@ -292,10 +292,13 @@ impl DataStreamWriter {
                 "the continuous trigger needs an interval between epochs of at least 1ms",
             ));
         }
-        let planned = match options.provenance {
-            Provenance::None => PlannedQuery::new(&self.state, self.plan.clone()).await?,
-            Provenance::Headers => PlannedQuery::with_origins(&self.state, self.plan.clone()).await?,
-        };
+        let planned = caught(Box::pin(async {
+            match options.provenance {
+                Provenance::None => PlannedQuery::new(&self.state, self.plan.clone()).await,
+                Provenance::Headers => PlannedQuery::with_origins(&self.state, self.plan.clone()).await,
+            }
+        }));
+        let planned = planned.await?;
         engine::check_sources(&planned, self.trigger)?;
         let sink = match (&self.code, self.format.as_deref()) {
             (Some(code), _) => self.code_sink(code, &core, &planned)?,

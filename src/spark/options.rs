@@ -1,7 +1,8 @@
 //! Options of tables as Spark and the Java client name them.
 
 use super::{Refusal, SparkTrigger, python};
-use crate::options::{Options, is_secret};
+use crate::options::Options;
+use crate::secrets::{is_secret, shown};
 
 /// What a table is used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -172,7 +173,7 @@ fn kafka(
         } else if !BEYOND.iter().any(|(ours, nothing)| *ours == lower && nothing.eq_ignore_ascii_case(value))
         {
             refused.push(Refusal {
-                what: format!("option '{name}' with '{value}' has no counterpart in Spark"),
+                what: format!("option '{name}' with '{}' has no counterpart in Spark", shown(name, value)),
                 way_out: "take it out of the pipeline, or out of a copy to export".into(),
             });
         }

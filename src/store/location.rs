@@ -1,7 +1,7 @@
 //! From what a user writes as a checkpoint's location to an object store and a place in it.
 
 use std::collections::BTreeMap;
-use std::path::{Component, Path as FilePath, PathBuf};
+use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use object_store::{BackoffConfig, ObjectStore, ObjectStoreScheme, RetryConfig};
 use parking_lot::Mutex;
 use url::Url;
 
+use crate::access::without_parent_steps;
 use crate::error::{Error, Result};
 
 /// A location, resolved.
@@ -103,20 +104,6 @@ fn local(path: &FilePath) -> Result<Location> {
     Ok(Location { store: Arc::new(LocalFileSystem::new()), root, folder: Some(folder), name })
 }
 
-/// `path` without `..`, each taken after following the links before it, as the operating system does.
-fn without_parent_steps(path: &FilePath) -> PathBuf {
-    let mut clean = PathBuf::new();
-    for component in path.components() {
-        if component == Component::ParentDir {
-            clean = clean.canonicalize().unwrap_or(clean);
-            clean.pop();
-        } else {
-            clean.push(component);
-        }
-    }
-    clean
-}
-
 fn remote(
     location: &str,
     url: &Url,
@@ -136,6 +123,15 @@ fn remote(
     let store = provider.store(url, settings).map_err(|error| unusable(location, &error))?;
     let root = Path::parse(path).map_err(|error| unusable(location, &error))?;
     Ok(Location { store, root, folder: None, name: location.trim_end_matches('/').to_owned() })
+}
+
+fn has_login(url: &Url) -> bool {
+    url.password().is_some() || !url.username().is_empty()
+}
+
+/// Whether any remote store has a setting of this name.
+pub(crate) fn is_store_setting(name: &str) -> bool {
+    [Provider::Aws, Provider::Azure, Provider::Google].into_iter().any(|provider| provider.knows(name))
 }
 
 /// Who runs a remote store: decides which settings it takes.
@@ -199,7 +195,17 @@ impl Provider {
             }
             settings.push((known, value.clone()));
         }
-        Ok(settings)
+        // The store would not log in with it, but its client would log it.
+        let is_place = |key: &str| ["endpoint", "url", "uri", "host"].iter().any(|mark| key.contains(mark));
+        let with_login = settings.iter().find(|(key, value)| {
+            is_place(key) && !key.contains("proxy") && Url::parse(value).is_ok_and(|url| has_login(&url))
+        });
+        match with_login {
+            Some((key, _)) => Err(Error::usage(format!(
+                "the URL in {key} holds a login: give credentials as options or in the environment"
+            ))),
+            None => Ok(settings),
+        }
     }
 
     /// The store at `url`. It tries again for a moment only: the engine goes on, and says why.
@@ -321,6 +327,8 @@ mod tests {
             ("s3://bucket/a?region=x", &[], "settings are options"),
             ("s3://key:hunter2@bucket/a", &[], "credentials as options"),
             ("s3://bucket/a", &[("regoin", "x")], "\"regoin\""),
+            ("s3://bucket/a", &[("endpoint", "http://me:hunter2@host")], "endpoint holds a login"),
+            ("gs://bucket/a", &[("base_url", "http://hunter2@host")], "base_url holds a login"),
             ("/data", &[("region", "x")], "takes no options"),
             ("memory://a", &[("region", "x")], "takes no options"),
         ] {

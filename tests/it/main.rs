@@ -39,6 +39,7 @@ mod rate;
 mod restart;
 mod rooms;
 mod s3;
+mod security;
 mod spark_export;
 mod sql_support;
 mod start_up;

@@ -17,6 +17,11 @@ use crate::support::scripted::Script;
 
 const CONTINUOUS: Trigger = Trigger::Continuous(Duration::from_millis(20));
 
+/// A session whose SQL may reach the folder.
+fn session(folder: &tempfile::TempDir) -> StreamSession {
+    StreamSession::builder().allow_location(folder.path().display()).build().unwrap()
+}
+
 struct Place {
     folder: tempfile::TempDir,
     session: StreamSession,
@@ -25,9 +30,10 @@ struct Place {
 
 impl Place {
     fn new(script: Script) -> Self {
-        let session = StreamSession::new().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let session = session(&folder);
         session.register_source(Arc::new(script.clone()));
-        Self { folder: tempfile::tempdir().unwrap(), session, script }
+        Self { folder, session, script }
     }
 
     fn out(&self) -> String {
@@ -220,7 +226,7 @@ async fn a_pipeline_in_sql_writes_partitions_and_sql_reads_the_committed_rows() 
     let (from, to) =
         (format!("{out}/kind=a b%2Fc/{committed}"), format!("{out}/kind=a b%2Fc/part-stale.parquet"));
     std::fs::copy(from, to).unwrap();
-    let session = StreamSession::new().unwrap();
+    let session = session(&place.folder);
     let create = format!("CREATE EXTERNAL TABLE committed STORED AS PARQUET LOCATION '{out}'");
     session.sql(&create).await.unwrap();
     for (filter, expected) in [("kind = 'a b/c'", 0..5), ("kind IS NULL", 5..10), ("true", 0..10)] {

@@ -3,13 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-/// Each room and the rooms that it may name. What is not here may be named by all: `epoch`, `error`, `options`, `provenance`.
+/// Each room and the rooms that it may name. What is not here may be named by all: `epoch`, `error`, `options`, `provenance`,
+/// `secrets`.
 const MAY_KNOW: &[(&str, &[&str])] = &[
-    ("store", &[]),
+    ("access", &[]),
+    ("store", &["access"]),
     ("checkpoint", &["store"]),
     ("functions", &[]),
     ("telemetry", &[]),
-    ("kafka", &["telemetry"]),
+    ("kafka", &["access", "telemetry"]),
     ("testing", &[]),
     ("source", &["kafka"]),
     ("sink", &["kafka", "store", "telemetry"]),
@@ -19,10 +21,23 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("spark", &["plan", "checkpoint", "query"]),
     (
         "session",
-        &["engine", "functions", "plan", "source", "sink", "checkpoint", "query", "spark", "telemetry"],
+        &[
+            "access",
+            "engine",
+            "functions",
+            "kafka",
+            "plan",
+            "source",
+            "sink",
+            "checkpoint",
+            "query",
+            "spark",
+            "store",
+            "telemetry",
+        ],
     ),
 ];
-const COMMON: &[&str] = &["epoch", "error", "options", "provenance"];
+const COMMON: &[&str] = &["epoch", "error", "options", "provenance", "secrets"];
 /// What tests beside the code may name in every room, with the store that it stands in for.
 const TESTING: &str = "testing";
 /// Files that may name these, beside the rooms in the second part.

@@ -18,7 +18,7 @@ fn sql(options: &str, select: &str) -> String {
 
 async fn export(sql: &str, trigger: &str, checkpoint: Option<&str>) -> SparkExport {
     let config = SessionConfig::new().set_bool("datafusion.sql_parser.collect_spans", true);
-    let session = StreamSession::with_config(config).unwrap();
+    let session = StreamSession::builder().config(config).allow_location("/").build().unwrap();
     let mut writer = session.pipeline(sql).await.unwrap_or_else(|e| panic!("{sql}: {e}"));
     if let Some(checkpoint) = checkpoint {
         writer = writer.option("checkpointLocation", checkpoint);

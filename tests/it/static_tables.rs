@@ -12,7 +12,7 @@ use crate::support::{eventually, in_time};
 
 /// A session with the stream `events(text, offset)`, the table `users(id, name, age)` and a sink to look into.
 async fn session(script: &Script, sink: &Recording) -> StreamSession {
-    let session = StreamSession::new().unwrap();
+    let session = StreamSession::builder().allow_location(std::env::temp_dir().display()).build().unwrap();
     session.register_source(Arc::new(script.clone()));
     session.register_sink(Arc::new(sink.clone()));
     let events = session.read_stream().format("scripted").load().unwrap();
@@ -177,7 +177,7 @@ async fn table(session: &StreamSession, format: &str, location: &Path) {
 async fn a_pipeline_may_create_static_tables() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("1.csv"), "id,colour\na,red\n").unwrap();
-    let session = StreamSession::new().unwrap();
+    let session = StreamSession::builder().allow_location(folder.path().display()).build().unwrap();
     let location = folder.path().display();
     let sql = format!(
         "SET epochflow.static_reload = '5m';

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use clap::Args;
 use datafusion::prelude::SessionConfig;
 use epochflow::checkpoint::Checkpoint;
-use epochflow::{Error, ErrorKind, Result, SparkExport, SparkTrigger, StreamSession};
+use epochflow::{Error, ErrorKind, Result, SparkExport, SparkTrigger};
 
-use super::{StoreArgs, run};
+use super::{AccessArgs, StoreArgs, run};
 
 /// Options of `export-spark`.
 #[derive(Debug, Args)]
@@ -20,6 +20,8 @@ pub(super) struct ExportArgs {
     /// continuous:1s, processing-time:500ms, available-now or once; or real-time:5s, Spark's Real-Time Mode.
     #[arg(long, default_value = "continuous:1s", value_parser = trigger)]
     trigger: SparkTrigger,
+    #[command(flatten)]
+    access: AccessArgs,
     #[command(flatten)]
     store: StoreArgs,
 }
@@ -37,7 +39,7 @@ fn trigger(text: &str) -> Result<SparkTrigger> {
 pub(super) async fn export(args: ExportArgs) -> Result<()> {
     // For the lines of what differs.
     let config = SessionConfig::new().set_bool("datafusion.sql_parser.collect_spans", true);
-    let session = StreamSession::with_config(config)?;
+    let session = run::session(&args.pipeline, &args.access, config)?;
     let mut writer = run::read(&session, &args.pipeline).await?;
     if let Some(location) = &args.checkpoint {
         writer = writer.option("checkpointLocation", location);

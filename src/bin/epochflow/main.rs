@@ -45,6 +45,8 @@ enum Command {
         /// continuous:1s, processing-time:500ms, available-now or once.
         #[arg(long, default_value = "continuous:1s", value_parser = trigger)]
         trigger: Trigger,
+        #[command(flatten)]
+        access: AccessArgs,
     },
     /// Print a pipeline as a PySpark program that goes on from the same checkpoint.
     ExportSpark(export::ExportArgs),
@@ -156,7 +158,18 @@ struct RunArgs {
     #[arg(long, value_name = "SLO", value_parser = latency_slo)]
     latency_slo: Option<LatencySlo>,
     #[command(flatten)]
+    access: AccessArgs,
+    #[command(flatten)]
     store: StoreArgs,
+}
+
+/// What a pipeline may reach.
+#[derive(Debug, Default, Args)]
+struct AccessArgs {
+    /// Let the pipeline reach this file, folder, URL, or broker (kafka://host:port); may be repeated. Without, it reaches what
+    /// lies in its own folder, and every broker.
+    #[arg(long = "allow", value_name = "PATH|URL")]
+    locations: Vec<String>,
 }
 
 #[derive(Debug, Args)]
@@ -223,7 +236,7 @@ fn main() -> ExitCode {
         match cli.command {
             Command::Demo(args) => demo::demo(args).await,
             Command::Run(args) => run::run(args).await,
-            Command::Explain { pipeline, trigger } => run::explain(&pipeline, trigger).await,
+            Command::Explain { pipeline, trigger, access } => run::explain(&pipeline, trigger, &access).await,
             Command::ExportSpark(args) => export::export(args).await,
             Command::Bench(args) => bench::bench(*args).await,
             Command::Checkpoint(command) => checkpoint::run(command).await,

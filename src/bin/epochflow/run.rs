@@ -1,12 +1,13 @@
 //! `epochflow run` and `epochflow explain`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use datafusion::prelude::SessionConfig;
 use epochflow::{DataStreamWriter, Error, ErrorKind, Result, StreamSession, Trigger};
 
 use super::interrupts::Interrupts;
 use super::progress::ProgressPrinter;
-use super::{ProgressMode, RunArgs, metrics};
+use super::{AccessArgs, ProgressMode, RunArgs, metrics};
 
 /// Runs a pipeline until it ends, fails, or is told to stop.
 pub(super) async fn run(args: RunArgs) -> Result<()> {
@@ -14,7 +15,7 @@ pub(super) async fn run(args: RunArgs) -> Result<()> {
         metrics::serve(address)?;
     }
     let interrupts = Interrupts::listen()?;
-    let session = StreamSession::new()?;
+    let session = session(&args.pipeline, &args.access, SessionConfig::new())?;
     let mut writer = read(&session, &args.pipeline)
         .await?
         .option("checkpointLocation", &args.checkpoint)
@@ -60,11 +61,31 @@ pub(super) async fn until_told_to_stop(
 
 /// Prints the plan of a pipeline.
 #[expect(clippy::print_stdout, reason = "the plan is the command's result")]
-pub(super) async fn explain(pipeline: &Path, trigger: Trigger) -> Result<()> {
-    let session = StreamSession::new()?;
+pub(super) async fn explain(pipeline: &Path, trigger: Trigger, access: &AccessArgs) -> Result<()> {
+    let session = session(pipeline, access, SessionConfig::new())?;
     let writer = read(&session, pipeline).await?.trigger(trigger);
     println!("{}", writer.explain().await?);
     Ok(())
+}
+
+/// A session whose SQL text reaches what lies beside the pipeline, and what `access` adds.
+pub(super) fn session(pipeline: &Path, access: &AccessArgs, config: SessionConfig) -> Result<StreamSession> {
+    let beside = beside(pipeline).map(|folder| folder.display().to_string());
+    let locations = beside.iter().chain(&access.locations);
+    locations
+        .fold(StreamSession::builder().config(config), |builder, location| builder.allow_location(location))
+        .build()
+}
+
+/// The folder that the pipeline's file is in. None for a pipe such as /dev/stdin, and not the root: nobody means to give away
+/// the whole file system by putting a file there.
+fn beside(pipeline: &Path) -> Option<PathBuf> {
+    if !pipeline.metadata().is_ok_and(|file| file.is_file()) {
+        return None;
+    }
+    let parent = pipeline.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let folder = parent.unwrap_or(Path::new(".")).canonicalize().ok()?;
+    folder.parent().is_some().then_some(folder)
 }
 
 /// Reads a pipeline from its file.

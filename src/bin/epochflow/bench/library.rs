@@ -5,14 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
+use datafusion::prelude::SessionConfig;
+use epochflow::Trigger;
 use epochflow::checkpoint::{Checkpoint, CheckpointStore};
-use epochflow::{StreamSession, Trigger};
 use object_store::memory::InMemory;
 use object_store::throttle::{ThrottleConfig, ThrottledStore};
 
 use super::Result;
 use crate::interrupts::Interrupts;
-use crate::{ProgressMode, run};
+use crate::{AccessArgs, ProgressMode, run};
 
 /// Runs a pipeline until it is told to stop, as `epochflow run` does.
 #[derive(Debug, Args)]
@@ -32,7 +33,7 @@ impl Library {
         let store = Arc::new(ThrottledStore::new(InMemory::new(), config));
         let checkpoint =
             Checkpoint::from_store(CheckpointStore::from_object_store(store, "checkpoint".into()));
-        let session = StreamSession::new()?;
+        let session = run::session(&self.pipeline, &AccessArgs::default(), SessionConfig::new())?;
         let writer = run::read(&session, &self.pipeline).await?.checkpoint(checkpoint).trigger(self.trigger);
         Ok(run::until_told_to_stop(writer, ProgressMode::Json, interrupts).await?)
     }
