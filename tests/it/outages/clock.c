@@ -10,6 +10,7 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
+#include <threads.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -79,4 +80,10 @@ int pthread_cond_timedwait(pthread_cond_t *condition, pthread_mutex_t *mutex, co
     int result = wait(condition, mutex, &slice);
     if (result != ETIMEDOUT) return result;
   }
+}
+
+/* The same, as C11 calls it: libc's own does not come by here. */
+int cnd_timedwait(cnd_t *condition, mtx_t *mutex, const struct timespec *until) {
+  int result = pthread_cond_timedwait((pthread_cond_t *)condition, (pthread_mutex_t *)mutex, until);
+  return result == 0 ? thrd_success : result == ETIMEDOUT ? thrd_timedout : thrd_error;
 }

@@ -12,7 +12,7 @@ const BROKER: &str =
     "connections.max.idle.ms=1000\ntransaction.abort.timed.out.transaction.cleanup.interval.ms=500";
 /// What stands for minutes: with these all of the client's and the broker's time-outs are over after [`PAUSE`].
 const SHORT: &str = ", 'kafka.transaction.timeout.ms' '3000', 'kafka.message.timeout.ms' '3000', \
-                     'kafka.socket.timeout.ms' '2000', 'kafka.request.timeout.ms' '2000', 'maxUncommitted' '2s'";
+                     'kafka.socket.timeout.ms' '2000', 'kafka.request.timeout.ms' '2000'";
 const PAUSE: Duration = Duration::from_secs(6);
 
 #[tokio::test(flavor = "multi_thread")]

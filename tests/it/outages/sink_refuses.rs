@@ -5,6 +5,7 @@ use std::time::Duration;
 use epochflow::{Delivery, Error, ErrorKind, StreamSession, Trigger};
 
 use super::flow::{BOTH, Flow, Setting};
+use crate::support::cluster::Cluster;
 use crate::support::in_time;
 use crate::support::kafka::{Receiver, Sender, brokers, create_at, set_at, topic, unique};
 
@@ -64,28 +65,27 @@ async fn a_record_too_large_for_its_topic_ends_the_query_and_costs_only_itself_w
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_topic_without_enough_replicas_in_sync_is_waited_for() {
+    let cluster = Cluster::alone().await;
     let mut flows = Vec::new();
     for delivery in BOTH {
         // One is patient; the other gives up on its records, and restarts.
-        for options in ["", ", 'kafka.message.timeout.ms' '3000'"] {
-            let setting = Setting::new(&brokers(), delivery, "continuous:100ms");
-            flows.push(Flow::start(Setting { options, ..setting }).await);
+        for options in ["", ", 'kafka.message.timeout.ms' '5000'"] {
+            let setting = Setting::new(&cluster.address, delivery, "continuous:100ms");
+            flows.push(Flow::start(Setting { options, replicas: 3, ..setting }).await);
         }
     }
     for flow in &mut flows {
         flow.goes_on("before").await;
+        set_at(&cluster.address, &flow.sink, "min.insync.replicas", "3").await;
     }
-    for flow in &flows {
-        set_at(&brokers(), &flow.sink, "min.insync.replicas", "2").await;
-    }
+    let broker = cluster.leader(&flows[0].sink, 0).unwrap();
+    cluster.kill(broker, &flows[0].sink, 0).await;
     for flow in &mut flows {
         flow.stands_still().await;
     }
     // Longer than the impatient ones wait for an ack.
-    tokio::time::sleep(Duration::from_secs(5)).await;
-    for flow in &flows {
-        set_at(&brokers(), &flow.sink, "min.insync.replicas", "1").await;
-    }
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    cluster.start_again(broker).await;
     for flow in flows {
         flow.goes_on_and_ends().await;
     }
