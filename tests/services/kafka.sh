@@ -15,7 +15,7 @@
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-start_seconds=60
+start_seconds=180
 stop_seconds=20
 
 source "$here/lib.sh"

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::support::broker::ProxiedBroker;
 use crate::support::engine::{Engine, pipeline};
 use crate::support::eventually;
-use crate::support::kafka::{Receiver, Record, Sender, create_at};
+use crate::support::kafka::{Receiver, Record, Sender, create_at, ends_at};
 use crate::support::proxy::Weather;
 
 const PARTITIONS: i32 = 8;
@@ -68,15 +68,16 @@ async fn grown(broker: &ProxiedBroker, delivery: &str, (source, sink): (&str, &s
     // Only those that are committed, as they come.
     eventually("all is out", async || {
         let (brokers, topic) = (brokers.clone(), topic.clone());
-        let count = tokio::task::spawn_blocking(move || {
-            crate::support::kafka::ends_at(&brokers, &topic, "read_committed").values().sum::<i64>()
-        });
-        (count.await.unwrap() >= RECORDS as i64).then_some(())
+        let ends = tokio::task::spawn_blocking(move || ends_at(&brokers, &topic, "read_committed"));
+        (ends.await.unwrap().values().sum::<i64>() >= RECORDS as i64).then_some(())
     })
     .await;
     let grown = memory(&engine, "VmHWM").saturating_sub(start);
     engine.stop().await;
-    let records = tokio::task::spawn_blocking(move || Receiver::committed_at(&brokers, &topic));
+    if delivery == "at-least-once" {
+        assert_eq!(ends_at(&brokers, &topic, "read_committed").values().sum::<i64>(), RECORDS as i64);
+    }
+    let records = tokio::task::spawn_blocking(move || Receiver::new(&brokers, &topic).take(RECORDS));
     let number = |record: Record| -> usize {
         let value = record.value.unwrap();
         std::str::from_utf8(&value).unwrap().split(' ').next().unwrap().parse().unwrap()

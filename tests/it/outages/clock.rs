@@ -7,6 +7,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use super::flow::{BOTH, Flow, Setting, Told};
+use crate::support::eventually;
 use crate::support::kafka::brokers;
 
 const HOUR: i64 = 3600;
@@ -74,14 +75,15 @@ async fn a_wall_clock_that_jumps_an_hour_changes_neither_pace_nor_rows_nor_figur
         for flow in &mut flows {
             flow.goes_on("before the jump").await;
         }
+        let before: Vec<_> = flows.iter().map(Flow::hour).collect();
         jump(seconds);
+        for (flow, before) in flows.iter().zip(before) {
+            eventually("an epoch begins by the new clock", async || (flow.hour() != before).then_some(()))
+                .await;
+        }
     }
     for flow in flows {
         let told = flow.goes_on_and_ends().await;
-        let dates = told.progress.iter().map(|progress| progress["timestamp"].as_str().unwrap().to_owned());
-        let mut hours: Vec<String> = dates.map(|date| date[..13].to_owned()).collect();
-        hours.dedup();
-        assert!(hours.len() >= 4, "the clock did not jump: {hours:?}");
         check_figures(&told, began.elapsed());
     }
 }

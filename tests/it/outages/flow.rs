@@ -97,6 +97,12 @@ impl Flow {
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
+    /// Day and hour in which the last committed epoch began, by the query's clock.
+    pub(crate) fn hour(&self) -> String {
+        let progress = self.progress();
+        progress.last().map_or_else(String::new, |last| last["timestamp"].as_str().unwrap()[..13].to_owned())
+    }
+
     /// Records of each partition in committed epochs.
     pub(crate) fn committed(&self) -> Vec<i64> {
         let text = self.engine.stdout();

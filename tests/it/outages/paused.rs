@@ -7,13 +7,13 @@ use crate::support::broker::OwnBroker;
 use crate::support::eventually;
 use crate::support::kafka::ends_at;
 
-/// The broker closes idle connections after a second, and looks each half second for transactions to abort.
+/// The broker closes idle connections after three seconds, and looks each half second for transactions to abort.
 const BROKER: &str =
-    "connections.max.idle.ms=1000\ntransaction.abort.timed.out.transaction.cleanup.interval.ms=500";
+    "connections.max.idle.ms=3000\ntransaction.abort.timed.out.transaction.cleanup.interval.ms=500";
 /// What stands for minutes: with these all of the client's and the broker's time-outs are over after [`PAUSE`].
 const SHORT: &str = ", 'kafka.transaction.timeout.ms' '3000', 'kafka.message.timeout.ms' '3000', \
                      'kafka.socket.timeout.ms' '2000', 'kafka.request.timeout.ms' '2000'";
-const PAUSE: Duration = Duration::from_secs(6);
+const PAUSE: Duration = Duration::from_secs(8);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_query_that_is_paused_beyond_all_time_outs_goes_on_where_it_was() {
