@@ -7,7 +7,7 @@ use crate::support::broker::ProxiedBroker;
 use crate::support::proxy::Weather;
 
 /// A connection that carries nothing is given up soon, not after a minute.
-const IMPATIENT: &str = ", 'kafka.socket.timeout.ms' '2000'";
+const IMPATIENT: &str = ", 'kafka.socket.timeout.ms' '8000'";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_that_are_cut_delayed_or_half_open_lose_nothing() {
@@ -24,11 +24,11 @@ async fn connections_that_are_cut_delayed_or_half_open_lose_nothing() {
         broker.proxy.cut();
         go_on(&mut flows, "over new connections").await;
     }
-    broker.proxy.set(Weather::Slow(Duration::from_millis(100)));
+    broker.proxy.set(Weather::Slow(Duration::from_millis(30)));
     go_on(&mut flows, "over slow connections").await;
     // Nothing comes through for longer than requests wait; what was under way arrives late.
     broker.proxy.set(Weather::Still);
-    tokio::time::sleep(Duration::from_secs(5)).await;
+    tokio::time::sleep(Duration::from_secs(10)).await;
     broker.proxy.set(Weather::Fair);
     go_on(&mut flows, "after a calm").await;
     // These connections never carry anything again, and nobody says so.
