@@ -41,7 +41,7 @@ pub use crate::options::{Options, parse_duration};
 pub use crate::provenance::{LastOrigins, Origin, Provenance};
 pub use crate::query::{
     QueryIdleEvent, QueryProgressEvent, QueryRestartedEvent, QueryStartedEvent, QueryTerminatedEvent,
-    RestartPolicy, SinkProgress, SourceProgress, StreamingQuery, StreamingQueryListener,
+    RestartPolicy, RestartProgress, SinkProgress, SourceProgress, StreamingQuery, StreamingQueryListener,
     StreamingQueryProgress, StreamingQueryStatus, Trigger,
 };
 pub use crate::session::{

@@ -10,6 +10,7 @@ use futures::Stream;
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::pipeline::Pipeline;
 use crate::plan::trial::Piece;
+use crate::sink::SinkWriter;
 
 /// What a pipeline has to say.
 pub(super) enum Step {
@@ -34,7 +35,7 @@ pub(super) struct Evaluation {
     /// Gathered rows whose batch went through.
     passed: VecDeque<RecordBatch>,
     failure: Option<Error>,
-    /// An operator has failed, and the query will end at the record at fault: rows no longer count.
+    /// An operator has failed or the sink refuses a row, and the query will end at the record at fault: rows no longer count.
     is_searching: bool,
 }
 
@@ -45,10 +46,11 @@ impl Evaluation {
         Self { gathers: goes_on, gathered, passed, failure: None, is_searching: false }
     }
 
-    /// The next step of `pipeline`. `is_finishing`: an epoch is being ended.
+    /// The next step of `pipeline`, whose rows `writer` is going to take. `is_finishing`: an epoch is being ended.
     pub(super) fn poll_step(
         &mut self,
         pipeline: &mut Pipeline,
+        writer: &mut dyn SinkWriter,
         is_finishing: bool,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Step>> {
@@ -57,17 +59,13 @@ impl Evaluation {
         }
         loop {
             match Pin::new(&mut pipeline.stream).poll_next(cx) {
-                Poll::Ready(Some(Ok(_))) if self.is_searching => {}
-                Poll::Ready(Some(Ok(batch))) if self.gathers => self.gathered.push_back(batch),
-                Poll::Ready(Some(Ok(batch))) => return Poll::Ready(Ok(Step::Batch(batch))),
-                Poll::Ready(Some(Err(error))) => {
-                    let error = Error::from(error);
-                    if !pipeline.flow.trial.is_under_way() || !may_be_a_records_fault(error.kind()) {
-                        return Poll::Ready(Err(error));
-                    }
-                    self.is_searching = !self.gathers;
-                    self.failure.get_or_insert(error);
-                }
+                Poll::Ready(Some(Ok(batch))) => match writer.check(&batch) {
+                    Err(error) => self.on_failure(error, pipeline)?,
+                    Ok(()) if self.is_searching => {}
+                    Ok(()) if self.gathers => self.gathered.push_back(batch),
+                    Ok(()) => return Poll::Ready(Ok(Step::Batch(batch))),
+                },
+                Poll::Ready(Some(Err(error))) => self.on_failure(Error::from(error), pipeline)?,
                 Poll::Ready(None) => {
                     let ended = format!("the stream of {} has ended", pipeline.partition);
                     return Poll::Ready(Err(Error::internal(ended)));
@@ -83,6 +81,17 @@ impl Evaluation {
                 Poll::Pending => return Poll::Pending,
             }
         }
+    }
+
+    /// # Errors
+    /// `error`, where no record can be at fault.
+    fn on_failure(&mut self, error: Error, pipeline: &Pipeline) -> Result<()> {
+        if !pipeline.flow.trial.is_under_way() || !may_be_a_records_fault(error.kind()) {
+            return Err(error);
+        }
+        self.is_searching = !self.gathers;
+        self.failure.get_or_insert(error);
+        Ok(())
     }
 
     /// Operators are done with what the leaf has handed out.

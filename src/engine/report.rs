@@ -212,6 +212,7 @@ impl EpochReports {
             observed_metrics: BTreeMap::new(),
             latency: report.latencies.summary(),
             latency_slo,
+            restarts: shared.restarts(),
         });
     }
 }

@@ -111,7 +111,8 @@ impl PipelineTask {
                     None => return Ok(()),
                 },
                 step = std::future::poll_fn(|cx| {
-                    self.evaluation.poll_step(&mut self.pipeline, self.finishing.is_some(), cx)
+                    let finishing = self.finishing.is_some();
+                    self.evaluation.poll_step(&mut self.pipeline, self.writer.as_mut(), finishing, cx)
                 }) => match step {
                     Ok(Step::Batch(batch)) => self.write(&batch).await?,
                     Ok(Step::Bad { record, error }) => {

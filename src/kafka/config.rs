@@ -31,6 +31,7 @@ const TABLE_OPTIONS: &[&str] = &[
     "maxRecordsPerPartition",
     "kafkaConsumer.pollTimeoutMs",
     "includeHeaders",
+    "maxBufferedBytes",
     "groupIdPrefix",
     "fetchOffset.numRetries",
     "fetchOffset.retryIntervalMs",

@@ -25,8 +25,6 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// Messages asked of librdkafka in one call.
 const CHUNK: usize = 512;
-/// A batch ends beyond this many bytes, so that large records do not pile up in memory twice.
-const MAX_BATCH_BYTES: usize = 4 << 20;
 
 /// Hears librdkafka's global errors.
 #[derive(Debug)]
@@ -197,16 +195,22 @@ impl PartitionQueue {
         Ok(Self { queue, arrivals, _consumer: consumer, _lease: owner.lease.clone() })
     }
 
-    /// Moves what has been fetched, up to `max` messages or a few megabytes, to the end of `batch`, and says since when it
+    /// Moves what has been fetched, up to `max` messages or about `max_bytes`, to the end of `batch`, and says since when it
     /// could have been: since the queue was empty, or since the read before, if that left something. Does not wait; if
     /// nothing is there, the task of `cx` is woken when something is.
-    pub(crate) fn read(&self, cx: &mut Context<'_>, batch: &mut Messages, max: usize) -> Option<Instant> {
+    pub(crate) fn read(
+        &self,
+        cx: &mut Context<'_>,
+        batch: &mut Messages,
+        max: usize,
+        max_bytes: usize,
+    ) -> Option<Instant> {
         let mut arrived = self.arrivals.take();
-        let mut may_be_more = self.drain(batch, max);
+        let mut may_be_more = self.drain(batch, max, max_bytes);
         if batch.is_empty() {
             self.arrivals.waker.register(cx.waker());
             // What came between the two would otherwise wait: the callback fires on the edge from empty only.
-            may_be_more = self.drain(batch, max);
+            may_be_more = self.drain(batch, max, max_bytes);
             if batch.is_empty() {
                 return None;
             }
@@ -221,9 +225,9 @@ impl PartitionQueue {
     }
 
     /// Whether it stopped at a bound, so that more may be there.
-    fn drain(&self, batch: &mut Messages, max: usize) -> bool {
+    fn drain(&self, batch: &mut Messages, max: usize, max_bytes: usize) -> bool {
         let mut bytes = 0;
-        while batch.0.len() < max && bytes < MAX_BATCH_BYTES {
+        while batch.0.len() < max && bytes < max_bytes {
             let from = batch.0.len();
             let wanted = CHUNK.min(max - from);
             batch.0.reserve(wanted);

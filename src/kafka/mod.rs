@@ -4,6 +4,7 @@
 pub(crate) mod config;
 pub(crate) mod consumer;
 mod java;
+pub(crate) mod limits;
 pub(crate) mod lookup;
 pub(crate) mod mock;
 pub(crate) mod producer;

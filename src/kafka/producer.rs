@@ -131,10 +131,14 @@ impl ProducerContext for DeliveryContext {
         if let Err((error, message)) = result {
             let kind = error.rdkafka_error_code().map_or(ErrorKind::Internal, kind_of);
             let topic = message.topic();
-            in_flight.fail(
-                Error::new(kind, format!("Kafka did not take a record for topic '{topic}': {error}"))
-                    .with_source(error.clone()),
-            );
+            let told = match error.rdkafka_error_code() {
+                Some(RDKafkaErrorCode::MessageSizeTooLarge) => format!(
+                    "Kafka did not take a record of {} bytes for topic '{topic}', or what was sent with it: {error}; raise max.message.bytes of the topic, or let the query make smaller rows. If this record is small enough, set option 'kafka.batch.size' below max.message.bytes",
+                    message.payload_len() + message.key_len()
+                ),
+                _ => format!("Kafka did not take a record for topic '{topic}': {error}"),
+            };
+            in_flight.fail(Error::new(kind, told).with_source(error.clone()));
         }
         drop(in_flight);
         self.room.notify_waiters();

@@ -16,7 +16,7 @@ use super::hub::Hub;
 use super::listener::{
     Event, QueryIdleEvent, QueryProgressEvent, QueryRestartedEvent, QueryStartedEvent, QueryTerminatedEvent,
 };
-use super::progress::StreamingQueryProgress;
+use super::progress::{RestartProgress, StreamingQueryProgress};
 use crate::error::{Error, Result};
 use crate::telemetry::{LatencySlo, QueryTelemetry};
 
@@ -77,6 +77,7 @@ pub(crate) struct QueryShared {
     /// What the query measures of itself; outlives its restarts.
     pub(crate) telemetry: Mutex<QueryTelemetry>,
     status: Mutex<StreamingQueryStatus>,
+    restarts: Mutex<Option<RestartProgress>>,
     recent: Mutex<VecDeque<Arc<StreamingQueryProgress>>>,
     reports: Mutex<Reports>,
     outcome: watch::Sender<Option<Result<()>>>,
@@ -116,6 +117,7 @@ impl QueryShared {
                 restarts: 0,
                 last_restart_cause: None,
             }),
+            restarts: Mutex::default(),
             recent: Mutex::default(),
             reports: Mutex::new(Reports { sender: Some(sender), first: Some(first) }),
             outcome: watch::Sender::new(None),
@@ -136,21 +138,33 @@ impl QueryShared {
     /// The query has failed and will go on from its last commit.
     pub(crate) fn restarting(&self, cause: &Error) {
         self.set_status(format!("Restarting after: {cause}"), false, false);
+        let (timestamp, cause_text, class) = (now(), cause.to_string(), error_class(cause));
         let restarts = {
             let mut status = self.status.lock();
             status.restarts += 1;
-            status.last_restart_cause = Some(cause.to_string());
+            status.last_restart_cause = Some(cause_text.clone());
             status.restarts
         };
-        self.telemetry.lock().on_restart();
+        *self.restarts.lock() = Some(RestartProgress {
+            count: restarts,
+            last_cause: cause_text.clone(),
+            last_error_class: class.clone(),
+            last_timestamp: timestamp.clone(),
+        });
+        self.telemetry.lock().on_restart(cause.kind());
         self.hub.tell(&Event::Restarted(QueryRestartedEvent {
             id: self.id,
             run_id: self.run_id,
-            timestamp: now(),
+            timestamp,
             restarts,
-            exception: cause.to_string(),
-            error_class_on_exception: error_class(cause),
+            exception: cause_text,
+            error_class_on_exception: class,
         }));
+    }
+
+    /// The restarts of this run, for progress.
+    pub(crate) fn restarts(&self) -> Option<RestartProgress> {
+        self.restarts.lock().clone()
     }
 
     /// The query has had nothing to do for a while.

@@ -18,6 +18,6 @@ pub use self::listener::{
     QueryIdleEvent, QueryProgressEvent, QueryRestartedEvent, QueryStartedEvent, QueryTerminatedEvent,
     StreamingQueryListener,
 };
-pub use self::progress::{SinkProgress, SourceProgress, StreamingQueryProgress};
+pub use self::progress::{RestartProgress, SinkProgress, SourceProgress, StreamingQueryProgress};
 pub use self::restart::RestartPolicy;
 pub use self::trigger::Trigger;

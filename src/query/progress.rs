@@ -60,6 +60,24 @@ pub struct StreamingQueryProgress {
     /// Beyond Spark: how they stand to the query's `latencySlo`, if it has one.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub latency_slo: Option<SloReport>,
+    /// Beyond Spark: the restarts of this run, if there were any.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub restarts: Option<RestartProgress>,
+}
+
+/// How often the query went on from its last commit after a failure, in this run, and why it did so last.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct RestartProgress {
+    /// How often.
+    pub count: u64,
+    /// The failure before the last of them.
+    pub last_cause: String,
+    /// Its [`ErrorKind`](crate::ErrorKind), such as `Transient`.
+    pub last_error_class: String,
+    /// When it was met, UTC.
+    pub last_timestamp: String,
 }
 
 /// One source's part of an epoch.
@@ -166,6 +184,7 @@ mod tests {
             observed_metrics: BTreeMap::new(),
             latency: LatencyProgress::default(),
             latency_slo: None,
+            restarts: None,
         }
     }
 
@@ -198,7 +217,25 @@ mod tests {
         assert_eq!(read.sources[0].end_offset, r#"{"in":{"0":100}}"#);
         assert_eq!(read.sources[0].latest_offset, None);
         assert!(read.input_rows_per_second.is_nan());
+        assert_eq!(read.restarts, None);
         let read: StreamingQueryProgress = serde_json::from_str(&stored.to_string()).unwrap();
         assert_eq!(read.json(), stored.json(), "the pretty form holds the same");
+        let restarts = RestartProgress {
+            count: 2,
+            last_cause: "no broker".into(),
+            last_error_class: "Transient".into(),
+            last_timestamp: "2026-01-31T11:59:00.000Z".into(),
+        };
+        let stored = StreamingQueryProgress { restarts: Some(restarts.clone()), ..progress() };
+        assert!(
+            stored.json().ends_with(concat!(
+                r#","restarts":{"count":2,"lastCause":"no broker","lastErrorClass":"Transient","#,
+                r#""lastTimestamp":"2026-01-31T11:59:00.000Z"}}"#
+            )),
+            "{}",
+            stored.json()
+        );
+        let read: StreamingQueryProgress = serde_json::from_str(&stored.json()).unwrap();
+        assert_eq!(read.restarts, Some(restarts));
     }
 }

@@ -150,6 +150,10 @@ impl SinkWriter for BothWriters {
         self.rows.write_timed(batch, acks).await
     }
 
+    fn check(&mut self, batch: &RecordBatch) -> Result<()> {
+        self.rows.check(batch)
+    }
+
     fn next_rows_are_of(&mut self, records: &SourceRange) {
         self.rows.next_rows_are_of(records);
         self.letters.next_rows_are_of(records);

@@ -116,6 +116,15 @@ pub trait SinkWriter: Send {
     /// A row that can never be written, or an earlier row that was not.
     async fn write(&mut self, batch: &RecordBatch) -> Result<()>;
 
+    /// Whether the sink could ever take these rows; asked before they are written. Rows that it cannot take count as a record
+    /// that the query cannot process, see option `badRecords`. By default it takes all.
+    ///
+    /// # Errors
+    /// Of the kind [`Data`](crate::ErrorKind::Data): a row that can never be written.
+    fn check(&mut self, _batch: &RecordBatch) -> Result<()> {
+        Ok(())
+    }
+
     /// Says which records the rows of the next [`write`](SinkWriter::write) come from, for writers that learn of a failure
     /// only after it: [`Error::at`](crate::Error::at). Errors of `write` itself get them from the engine.
     fn next_rows_are_of(&mut self, _records: &SourceRange) {}

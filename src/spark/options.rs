@@ -42,6 +42,8 @@ const LIMITS: &[&str] = &[
     "maxRecordsPerPartition",
     "kafkaConsumer.pollTimeoutMs",
 ];
+/// Options that only tune this engine: Spark does without.
+const OWN_TUNING: &[&str] = &["maxBufferedBytes"];
 /// What this engine does beyond Spark, and the value that asks for nothing.
 const BEYOND: &[(&str, &str)] = &[("delivery", "at-least-once"), ("provenance", "none")];
 
@@ -170,7 +172,8 @@ fn kafka(
             if side == Side::Sink {
                 known.push((name.to_owned(), python(value)));
             }
-        } else if !BEYOND.iter().any(|(ours, nothing)| *ours == lower && nothing.eq_ignore_ascii_case(value))
+        } else if find(OWN_TUNING, name).is_none()
+            && !BEYOND.iter().any(|(ours, nothing)| *ours == lower && nothing.eq_ignore_ascii_case(value))
         {
             refused.push(Refusal {
                 what: format!("option '{name}' with '{}' has no counterpart in Spark", shown(name, value)),

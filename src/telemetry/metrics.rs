@@ -14,6 +14,7 @@ use super::epoch::STAGES;
 use super::query::EpochFacts;
 use super::slo::SloReport;
 use crate::epoch::Partition;
+use crate::error::ErrorKind;
 
 /// Upper bounds of the latency buckets.
 const BOUNDS: [Duration; 12] = [
@@ -125,6 +126,9 @@ impl QueryMetrics {
         };
         // A counter that was never raised would not be there to compare with.
         metrics.restarts.increment(0);
+        for cause in [ErrorKind::Transient, ErrorKind::Internal] {
+            metrics.restarts_by(cause).increment(0);
+        }
         metrics.is_active.set(1.0);
         metrics
     }
@@ -172,8 +176,15 @@ impl QueryMetrics {
         self.lag.insert(partition.clone(), gauge);
     }
 
-    pub(super) fn on_restart(&self) {
+    pub(super) fn on_restart(&self, cause: ErrorKind) {
         self.restarts.increment(1);
+        self.restarts_by(cause).increment(1);
+    }
+
+    /// Kinds of errors are few, their messages are not.
+    fn restarts_by(&self, cause: ErrorKind) -> Counter {
+        let cause = Label::new("cause", format!("{cause:?}"));
+        counter!("epochflow_restarts_by_cause_total", vec![self.query.clone(), cause])
     }
 
     pub(super) fn on_end(&self) {
@@ -187,6 +198,7 @@ fn describe() {
     describe_counter!("epochflow_batches_total", "Batches that reached the sink in committed epochs.");
     describe_counter!("epochflow_epochs_total", "Epochs committed.");
     describe_counter!("epochflow_restarts_total", "Restarts after a failure.");
+    describe_counter!("epochflow_restarts_by_cause_total", "Restarts by the kind of the failure.");
     describe_histogram!("epochflow_epoch_duration_seconds", "From an epoch's begin to its commit.");
     describe_histogram!("epochflow_commit_duration_seconds", "From the last acknowledgement to the commit.");
     describe_gauge!("epochflow_last_epoch", "The epoch committed last.");

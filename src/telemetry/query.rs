@@ -6,6 +6,7 @@ use super::epoch::EpochLatencies;
 use super::metrics::QueryMetrics;
 use super::slo::{LatencySlo, SloChange, SloReport, SloTracker};
 use crate::epoch::{EpochId, SourceOffsets};
+use crate::error::ErrorKind;
 
 /// Judges and publishes what epochs did.
 #[derive(Debug)]
@@ -64,8 +65,9 @@ impl QueryTelemetry {
         }
     }
 
-    pub(crate) fn on_restart(&self) {
-        self.metrics.on_restart();
+    /// The query goes on after a failure of the kind `cause`.
+    pub(crate) fn on_restart(&self, cause: ErrorKind) {
+        self.metrics.on_restart(cause);
     }
 
     pub(crate) fn on_end(&self) {

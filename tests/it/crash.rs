@@ -18,33 +18,44 @@ pub(crate) const PARTITIONS: i32 = 4;
 /// Sends numbered records to all partitions until told to stop.
 pub(crate) struct Load {
     stop: Arc<AtomicBool>,
-    thread: std::thread::JoinHandle<i64>,
+    thread: Option<std::thread::JoinHandle<i64>>,
 }
 
 impl Load {
     pub(crate) fn start(topic: &str) -> Self {
+        Self::start_at(&brokers(), topic, Duration::from_millis(2))
+    }
+
+    /// At other brokers, with a pause after each record.
+    pub(crate) fn start_at(brokers: &str, topic: &str, pause: Duration) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
-        let (stopped, topic) = (Arc::clone(&stop), topic.to_owned());
+        let (stopped, brokers, topic) = (Arc::clone(&stop), brokers.to_owned(), topic.to_owned());
         let thread = std::thread::spawn(move || {
-            let sender = Sender::new(&brokers());
+            let sender = Sender::new(&brokers);
             let mut number = 0;
             while !stopped.load(Ordering::Relaxed) {
                 for partition in 0..PARTITIONS {
                     sender.send(&topic, &Record::value(partition, format!("{number}")));
                 }
                 number += 1;
-                std::thread::park_timeout(Duration::from_millis(2));
+                std::thread::park_timeout(pause);
             }
             sender.flush();
             number
         });
-        Self { stop, thread }
+        Self { stop, thread: Some(thread) }
     }
 
     /// Records sent to each partition.
-    pub(crate) fn end(self) -> i64 {
+    pub(crate) fn end(mut self) -> i64 {
         self.stop.store(true, Ordering::Relaxed);
-        self.thread.join().unwrap()
+        self.thread.take().unwrap().join().unwrap()
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
     }
 }
 

@@ -10,8 +10,9 @@ use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 
+use crate::support::broker::OwnBroker;
 use crate::support::copy::Copy;
-use crate::support::kafka::{OwnBroker, Record, Sender, unique};
+use crate::support::kafka::{Record, Sender, unique};
 use crate::support::{eventually, in_time};
 
 const CREATE_TOPICS: &str = "auto.create.topics.enable=true";

@@ -86,6 +86,10 @@ async fn the_endpoint_serves_what_a_running_query_does() {
     assert_eq!(of(r#"epochflow_rows_read_total{query="copy"}"#), 30.0);
     assert_eq!(of(r#"epochflow_query_active{query="copy"}"#), 1.0);
     assert_eq!(of(r#"epochflow_restarts_total{query="copy"}"#), 0.0);
+    for cause in ["Transient", "Internal"] {
+        let name = format!(r#"epochflow_restarts_by_cause_total{{query="copy",cause="{cause}"}}"#);
+        assert_eq!(of(&name), 0.0);
+    }
     assert_eq!((of(&lag(0)), of(&lag(1))), (0.0, 0.0));
     let epochs = of(r#"epochflow_epochs_total{query="copy"}"#);
     assert!(epochs >= 1.0);

@@ -1,12 +1,14 @@
 //! A query that fails goes on from its last commit, as far as its policy and the failure allow.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use epochflow::{Error, ErrorKind, RestartPolicy, StreamingQuery, Trigger};
 
+use crate::support::listening::Listening;
 use crate::support::recording::{Happened, Recording};
 use crate::support::scripted::Script;
-use crate::support::scripted_query::{OFTEN, copy};
+use crate::support::scripted_query::{OFTEN, copy, query};
 use crate::support::{eventually, in_time};
 
 struct Running {
@@ -43,6 +45,42 @@ async fn a_source_that_fails_is_read_on_from_the_last_commit() {
         assert_eq!(status.restarts, 2, "{trigger}");
         assert!(status.last_restart_cause.unwrap().ends_with("a failure of the kind Internal"));
         in_time("the stop", query.stop()).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn progress_and_listeners_tell_each_restart_and_its_cause() {
+    for trigger in [OFTEN, Trigger::ProcessingTime(Duration::ZERO)] {
+        let (script, sink) = (Script::new(1), Recording::default());
+        let (session, writer) = query("SELECT text FROM events", &script, &sink, trigger).await;
+        let listening = Listening::new();
+        session.streams().add_listener(Arc::clone(&listening) as _).unwrap();
+        let query = in_time("the start", writer.start()).await.unwrap();
+        script.push(0, "a");
+        in_time("a", query.process_all_available()).await.unwrap();
+        let progress = query.last_progress().unwrap();
+        assert!(progress.restarts.is_none() && !progress.json().contains("restarts"), "{}", progress.json());
+
+        script.fail(failure(ErrorKind::Transient));
+        script.fail(failure(ErrorKind::Internal));
+        script.push(0, "b");
+        in_time("b", query.process_all_available()).await.unwrap();
+        in_time("the stop", query.stop()).await.unwrap();
+        let progress = query.last_progress().unwrap();
+        let restarts = progress.restarts.clone().unwrap();
+        assert_eq!((restarts.count, restarts.last_error_class.as_str()), (2, "Internal"), "{trigger}");
+        assert_eq!(Some(&restarts.last_cause), query.status().last_restart_cause.as_ref());
+        assert!(restarts.last_timestamp <= query.last_progress().unwrap().timestamp || trigger == OFTEN);
+
+        eventually("the end is heard", async || (listening.count("terminated") == 1).then_some(())).await;
+        let heard = listening.heard();
+        let restarted: Vec<_> = heard.iter().filter(|(name, _)| *name == "restarted").collect();
+        assert_eq!(restarted.len(), 2, "{heard:?}");
+        for ((_, event), (count, kind)) in restarted.into_iter().zip([(1, "Transient"), (2, "Internal")]) {
+            assert_eq!((&event["restarts"], &event["errorClassOnException"]), (&count.into(), &kind.into()));
+            assert!(event["exception"].as_str().unwrap().ends_with(&format!("the kind {kind}")), "{event}");
+            assert_eq!(event["runId"], query.run_id().to_string());
+        }
     }
 }
 

@@ -67,6 +67,30 @@ impl ColumnMap {
         })
     }
 
+    /// # Errors
+    /// A row whose key and value are larger than `limit`.
+    pub(super) fn check_sizes(&self, batch: &RecordBatch, limit: usize) -> Result<()> {
+        if batch.get_array_memory_size() <= limit {
+            return Ok(());
+        }
+        let bytes = |index: Option<usize>| index.map(|index| Bytes::new(batch.column(index)));
+        let (value, key) = (bytes(Some(self.value)), bytes(self.key));
+        let size_of = |column: &Option<Bytes<'_>>, row| {
+            column.as_ref().and_then(|column| column.get(row)).map_or(0, <[u8]>::len)
+        };
+        let sizes = (0..batch.num_rows()).map(|row| size_of(&value, row) + size_of(&key, row));
+        let Some(size) = sizes.into_iter().find(|size| *size > limit) else {
+            return Ok(());
+        };
+        let topic = self.topic.as_deref().unwrap_or("of column topic");
+        Err(Error::new(
+            ErrorKind::Data,
+            format!(
+                "a row of {size} bytes for the topic '{topic}' is larger than the {limit} bytes that can be written; raise max.message.bytes of the topic, and where they are set the options 'kafka.message.max.bytes' and 'kafka.queue.buffering.max.kbytes', or let the query make smaller rows"
+            ),
+        ))
+    }
+
     /// Access to the parts of a batch's rows.
     pub(super) fn rows<'a>(&'a self, batch: &'a RecordBatch) -> Result<Rows<'a>> {
         let column = |index: Option<usize>| {
@@ -261,6 +285,24 @@ mod tests {
             )
             .is_ok()
         );
+    }
+
+    #[test]
+    fn a_row_is_too_large_by_itself_and_not_by_its_batch() {
+        let columns: Vec<(&str, ArrayRef)> = vec![
+            (
+                "value",
+                Arc::new(StringViewArray::from(vec![Some("a".repeat(60)), None, Some("b".repeat(50))])),
+            ),
+            ("key", Arc::new(StringArray::from(vec![None, Some("k".repeat(100)), Some("k".repeat(51))]))),
+        ];
+        let batch = RecordBatch::try_from_iter(columns).unwrap();
+        let map = ColumnMap::new(&batch.schema(), Some("out".into())).unwrap();
+        let error = map.check_sizes(&batch, 100).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Data);
+        assert!(error.to_string().contains("101 bytes for the topic 'out'"), "{error}");
+        map.check_sizes(&batch, 101).unwrap();
+        map.check_sizes(&batch.slice(0, 2), 100).unwrap();
     }
 
     #[test]

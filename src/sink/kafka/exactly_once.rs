@@ -27,7 +27,6 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(300);
 /// What the transactions need, from the options.
 #[derive(Debug)]
 pub(super) struct TransactionConfig {
-    producer: ClientConfig,
     consumer: ClientConfig,
     timeout: Duration,
 }
@@ -53,7 +52,7 @@ impl TransactionConfig {
         consumer.set("isolation.level", "read_committed");
         // The producer's settings are among these, and each would be reported as of no use.
         consumer.set("log_level", "3");
-        Ok(Self { producer: producer.clone(), consumer, timeout })
+        Ok(Self { consumer, timeout })
     }
 }
 
@@ -77,12 +76,13 @@ enum Keys {
 }
 
 impl Transactions {
-    /// Takes over from whoever wrote for the same query before; also the last epoch that is committed.
+    /// Takes over, with producers of these settings, from whoever wrote for the same query before; also the last epoch that is committed.
     ///
     /// # Errors
     /// The brokers do not answer or do not allow it, or there is no place to keep the epoch's number.
     pub(super) async fn take_over(
         config: &TransactionConfig,
+        producer: ClientConfig,
         owner: &SinkOwner,
         topic: Option<&Arc<str>>,
     ) -> Result<(Arc<Self>, Option<EpochId>)> {
@@ -91,7 +91,7 @@ impl Transactions {
         consumer.set("group.id", &name);
         let look_up = LookUp::new(&consumer, PATIENCE)?;
         let keys = Keys::choose(owner, &look_up.cluster().await?, topic)?;
-        let (producer, timeout, id) = (config.producer.clone(), config.timeout, name.clone());
+        let (timeout, id) = (config.timeout, name.clone());
         let made = tokio::task::spawn_blocking(move || {
             let [first, second] =
                 [0, 1].map(|turn| TransactionalProducer::new(&producer, &format!("{id}-{turn}"), timeout));

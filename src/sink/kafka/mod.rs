@@ -24,9 +24,13 @@ use super::{CommitMessage, Delivery, Sink, SinkOwner, SinkProvider, SinkWriter, 
 use crate::epoch::{EpochId, SourceOffsets};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kafka::config::{Role, check_options, client_config};
+use crate::kafka::limits::{fit, largest_record, max_message_bytes};
 use crate::kafka::producer::AckedProducer;
 use crate::options::Options;
 use crate::provenance::Provenance;
+
+/// How long the brokers are asked for the limits of topics, which is best known and not needed.
+const LIMIT_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Makes Kafka sinks.
 #[derive(Debug)]
@@ -56,6 +60,10 @@ impl SinkProvider for KafkaSinkProvider {
             columns,
             letters,
             origins,
+            fitted: parking_lot::Mutex::new(Fitted {
+                config: config.clone(),
+                largest: largest_record(&config, None),
+            }),
             config,
             producer: parking_lot::Mutex::new(None),
             exactly_once: exactly_once.transpose()?,
@@ -71,11 +79,20 @@ struct KafkaSink {
     /// Where each row's origin goes into its headers.
     origins: Option<OriginColumns>,
     config: ClientConfig,
+    /// Made by `open`.
+    fitted: parking_lot::Mutex<Fitted>,
     /// Made by `open`, shared by all writers: one connection to each broker.
     producer: parking_lot::Mutex<Option<AckedProducer>>,
     exactly_once: Option<TransactionConfig>,
     /// Made by `take_over`; its producers are then used instead.
     transactions: parking_lot::Mutex<Option<Arc<Transactions>>>,
+}
+
+/// The producer's settings with the limits that the topics had when the sink was opened.
+struct Fitted {
+    config: ClientConfig,
+    /// Bytes of the largest record that the sink's topic takes.
+    largest: usize,
 }
 
 impl std::fmt::Debug for KafkaSink {
@@ -94,18 +111,24 @@ impl Sink for KafkaSink {
         if let Some(former) = self.producer.lock().take() {
             former.discard();
         }
-        let config = self.config.clone();
+        let mut config = self.config.clone();
         let maps = std::iter::once(&self.columns).chain(&self.letters);
         let topics: Vec<Arc<str>> = maps.filter_map(|map| map.topic.clone()).collect();
+        let has_topic = self.columns.topic.is_some();
         let made = tokio::task::spawn_blocking(move || {
+            let limits = max_message_bytes(&config, &topics, LIMIT_PATIENCE);
+            fit(&mut config, &limits);
+            let limit = limits.first().copied().flatten().filter(|_| has_topic);
             let producer = AckedProducer::new(&config)?;
             for topic in topics {
                 wait_for_topic(&producer, &topic, config.get("bootstrap.servers").unwrap_or_default())?;
             }
-            Ok::<_, Error>(producer)
+            let largest = largest_record(&config, limit);
+            Ok::<_, Error>((producer, Fitted { config, largest }))
         });
-        let producer =
+        let (producer, fitted) =
             made.await.map_err(|e| Error::internal("opening a Kafka sink ended early").with_source(e))??;
+        *self.fitted.lock() = fitted;
         if self.exactly_once.is_none() {
             *self.producer.lock() = Some(producer);
         }
@@ -113,19 +136,22 @@ impl Sink for KafkaSink {
     }
 
     fn writer(&self, _pipeline: usize, _epoch: EpochId) -> Result<Box<dyn SinkWriter>> {
+        let largest = self.fitted.lock().largest;
         if let Some(transactions) = &*self.transactions.lock() {
             let writer = KafkaWriter::exactly_once(
                 Arc::clone(transactions),
                 self.columns.clone(),
                 self.letters.clone(),
                 self.origins,
+                largest,
             );
             return Ok(Box::new(writer));
         }
         let producer = self.producer.lock();
         let producer = producer.as_ref().ok_or_else(|| Error::internal("the Kafka sink was not opened"))?;
         let topics = producer.topics();
-        Ok(Box::new(KafkaWriter::new(topics, self.columns.clone(), self.letters.clone(), self.origins)))
+        let (columns, letters) = (self.columns.clone(), self.letters.clone());
+        Ok(Box::new(KafkaWriter::new(topics, columns, letters, self.origins, largest)))
     }
 
     async fn commit(&self, _epoch: EpochId, _messages: Vec<CommitMessage>) -> Result<()> {
@@ -143,8 +169,9 @@ impl Sink for KafkaSink {
         };
         // What an earlier run has left open is aborted.
         self.transactions.lock().take();
+        let producer = self.fitted.lock().config.clone();
         let (transactions, last) =
-            Transactions::take_over(config, owner, self.columns.topic.as_ref()).await?;
+            Transactions::take_over(config, producer, owner, self.columns.topic.as_ref()).await?;
         *self.transactions.lock() = Some(transactions);
         Ok(last)
     }

@@ -23,6 +23,8 @@ pub(super) struct KafkaWriter {
     columns: ColumnMap,
     letters: Option<ColumnMap>,
     origins: Option<OriginColumns>,
+    /// Bytes of the largest record that can be written.
+    largest: usize,
     row_numbers: RowNumbers,
     /// Of the running epoch.
     acks: Arc<Acks>,
@@ -48,12 +50,14 @@ impl KafkaWriter {
         columns: ColumnMap,
         letters: Option<ColumnMap>,
         origins: Option<OriginColumns>,
+        largest: usize,
     ) -> Self {
         Self {
             topics,
             columns,
             letters,
             origins,
+            largest,
             row_numbers: RowNumbers::default(),
             acks: Acks::new(),
             records: None,
@@ -66,12 +70,13 @@ impl KafkaWriter {
         columns: ColumnMap,
         letters: Option<ColumnMap>,
         origins: Option<OriginColumns>,
+        largest: usize,
     ) -> Self {
         let turn = transactions.turn();
         let topics = transactions.producer(turn).topics();
         let others = transactions.producer(turn + 1).topics();
         let turns = Turns { transactions, turn, others, before: None };
-        Self { exactly_once: Some(turns), ..Self::new(topics, columns, letters, origins) }
+        Self { exactly_once: Some(turns), ..Self::new(topics, columns, letters, origins, largest) }
     }
 
     fn explain(&self, error: Error) -> Error {
@@ -163,6 +168,10 @@ impl SinkWriter for KafkaWriter {
 
     async fn write_timed(&mut self, batch: &RecordBatch, acks: &AckClock) -> Result<()> {
         self.send(batch, Some(acks)).await
+    }
+
+    fn check(&mut self, batch: &RecordBatch) -> Result<()> {
+        self.columns.check_sizes(batch, self.largest)
     }
 
     fn next_rows_are_of(&mut self, records: &SourceRange) {

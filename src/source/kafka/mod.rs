@@ -5,6 +5,7 @@
 
 mod decode;
 mod lag;
+mod memory;
 mod offsets;
 mod options;
 mod reader;
@@ -17,6 +18,7 @@ use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use parking_lot::Mutex;
 
+use self::memory::Share;
 use self::options::{KafkaSourceOptions, Starting};
 use self::reader::KafkaReader;
 use super::{MinRecords, PartitionReader, ReadRequest, Source, SourceProvider};
@@ -306,12 +308,15 @@ impl Source for KafkaSource {
             // librdkafka then goes on at the first record that is still there, by itself and at once.
             config.set("auto.offset.reset", "earliest");
         }
+        let share = Share::of(self.options.max_buffered_bytes, request.start.len());
+        share.limit(&mut config);
         let opened = tokio::task::spawn_blocking(move || {
             let consumer = PartitionedConsumer::new(&config)?;
             let queues = consumer.assign(&request.start)?;
             let watermarks = consumer.watermarks(request.start.keys().cloned());
             let readers = queues.into_iter().zip(request.start).map(|(queue, (partition, start))| {
-                let reader = KafkaReader::new(queue, partition, Arc::clone(&projected), start);
+                let reader =
+                    KafkaReader::new(queue, partition, Arc::clone(&projected), start, share.batch_bytes);
                 Box::new(reader) as Box<dyn PartitionReader>
             });
             Ok::<_, Error>((readers.collect(), watermarks))

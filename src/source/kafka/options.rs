@@ -6,6 +6,7 @@ use std::time::Duration;
 use rdkafka::ClientConfig;
 use regex::Regex;
 
+use super::memory::MAX_BUFFERED_BYTES;
 use super::offsets;
 use crate::epoch::SourceOffsets;
 use crate::error::{Error, Result};
@@ -39,6 +40,8 @@ pub(super) struct KafkaSourceOptions {
     pub(super) max_records_per_batch: Option<u64>,
     pub(super) min_records_per_batch: Option<MinRecords>,
     pub(super) include_headers: bool,
+    /// Of records in memory, over all partitions.
+    pub(super) max_buffered_bytes: u64,
     pub(super) patience: Patience,
     pub(super) client: ClientConfig,
 }
@@ -85,6 +88,7 @@ impl KafkaSourceOptions {
             max_records_per_batch,
             min_records_per_batch: min_records_per_batch(options, max_records_per_batch)?,
             include_headers: options.boolean("includeHeaders", false)?,
+            max_buffered_bytes: options.positive("maxBufferedBytes")?.unwrap_or(MAX_BUFFERED_BYTES),
             patience: Patience {
                 request: Duration::from_secs(10),
                 retries,
@@ -286,6 +290,7 @@ mod tests {
             (&[("subscribe", "a"), ("maxTriggerDelay", "soon")], "option 'maxTriggerDelay'"),
             (&[("subscribe", "a"), ("minPartitions", "1.0")], "greater than 0"),
             (&[("subscribe", "a"), ("maxRecordsPerPartition", "-1")], "greater than 0"),
+            (&[("subscribe", "a"), ("maxBufferedBytes", "64m")], "greater than 0"),
             (&[("subscribe", "a"), ("kafkaConsumer.pollTimeoutMs", "-1")], "milliseconds"),
             (&[("subscribe", "a"), ("fetchOffset.numRetries", "x")], "a whole number"),
             (&[("subscribe", "a"), ("startingTimestamp", "now")], "milliseconds since 1970"),

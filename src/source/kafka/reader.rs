@@ -21,6 +21,8 @@ pub(super) struct KafkaReader {
     queue: PartitionQueue,
     partition: Partition,
     projected: SchemaRef,
+    /// A batch ends beyond so many.
+    max_bytes: usize,
     position: Offset,
     /// Since when `ahead`, or the batch handed out last, could have been read.
     arrived: Option<Instant>,
@@ -34,9 +36,10 @@ impl KafkaReader {
         partition: Partition,
         projected: SchemaRef,
         start: Offset,
+        max_bytes: usize,
     ) -> Self {
         let (ahead, arrived, oldest) = (Messages::default(), None, None);
-        Self { ahead, queue, partition, projected, position: start, arrived, oldest }
+        Self { ahead, queue, partition, projected, max_bytes, position: start, arrived, oldest }
     }
 
     /// Splits `messages` into records before `end`, which are returned, and what comes after, which is kept. Errors
@@ -120,7 +123,7 @@ impl PartitionReader for KafkaReader {
         while self.position < end {
             let mut messages = std::mem::take(&mut self.ahead);
             if messages.is_empty() {
-                self.arrived = self.queue.read(cx, &mut messages, MAX_BATCH_ROWS);
+                self.arrived = self.queue.read(cx, &mut messages, MAX_BATCH_ROWS, self.max_bytes);
                 if messages.is_empty() {
                     return Poll::Pending;
                 }

@@ -1,6 +1,6 @@
 //! A real broker that can be killed, seen by the engine through a proxy and by everybody else directly.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 use tempfile::TempDir;
 
 use crate::Result;
-use crate::proxy::Proxy;
+use crate::proxy::{Proxy, free_port};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -136,12 +136,4 @@ impl Drop for Broker {
 /// The script that starts and stops a service.
 pub(crate) fn service(script: &str) -> Command {
     Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("../services").join(script))
-}
-
-/// Below the range from which the system gives ports to outgoing connections, which could take it meanwhile.
-fn free_port() -> Result<u16> {
-    let free = (0..1_000).map(|_| rand::random_range(20_000..32_000));
-    free.into_iter()
-        .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
-        .ok_or_else(|| "there is no free port".into())
 }

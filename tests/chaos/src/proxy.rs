@@ -1,11 +1,10 @@
-//! A TCP proxy between the engine and a service: it delays, stalls and cuts connections.
+//! A TCP proxy between the engine and a service: it delays, stalls and cuts connections. The integration tests use it, too.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-
-use crate::Result;
 
 /// What becomes of the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,15 +28,18 @@ struct State {
     weather: Mutex<Weather>,
     /// Both ends of every connection that was made.
     open: Mutex<Vec<TcpStream>>,
+    /// How often the connections that there were have been frozen.
+    frozen: AtomicUsize,
 }
 
 impl Proxy {
     /// Listens on a port of its own and forwards to `target`.
-    pub(crate) fn start(target: SocketAddr) -> Result<Self> {
+    pub(crate) fn start(target: SocketAddr) -> std::io::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0))?;
         let address = listener.local_addr()?;
-        let state =
-            Arc::new(State { target, weather: Mutex::new(Weather::Fair), open: Mutex::new(Vec::new()) });
+        let weather = Mutex::new(Weather::Fair);
+        let (open, frozen) = Default::default();
+        let state = Arc::new(State { target, weather, open, frozen });
         let accepting = Arc::clone(&state);
         std::thread::spawn(move || {
             for client in listener.incoming().flatten() {
@@ -64,6 +66,12 @@ impl Proxy {
         }
     }
 
+    /// The connections that there are stay open, and nothing comes through them any more; new ones are welcome.
+    #[allow(dead_code, reason = "not every suite that uses the proxy does this")]
+    pub(crate) fn freeze(&self) {
+        self.state.frozen.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Ends every connection; new ones are welcome.
     pub(crate) fn cut(&self) {
         for stream in lock(&self.state.open).drain(..) {
@@ -78,16 +86,20 @@ impl State {
             stream.set_nodelay(true)?;
             lock(&self.open).push(stream.try_clone()?);
         }
+        let frozen = self.frozen.load(Ordering::Relaxed);
         for (from, to) in [(client, server), (server, client)] {
             let (from, to, state) = (from.try_clone()?, to.try_clone()?, Arc::clone(self));
-            std::thread::spawn(move || state.pump(from, to));
+            std::thread::spawn(move || state.pump(from, to, frozen));
         }
         Ok(())
     }
 
-    fn pump(&self, mut from: TcpStream, mut to: TcpStream) {
+    fn pump(&self, mut from: TcpStream, mut to: TcpStream, frozen: usize) {
         let mut piece = vec![0; 256 * 1024];
         while let Ok(length @ 1..) = from.read(&mut piece) {
+            if self.frozen.load(Ordering::Relaxed) > frozen {
+                continue;
+            }
             if !self.lets_through() || to.write_all(&piece[..length]).is_err() {
                 break;
             }
@@ -101,13 +113,20 @@ impl State {
     fn lets_through(&self) -> bool {
         const STEP: Duration = Duration::from_millis(10);
         if let Weather::Slow(delay) = *lock(&self.weather) {
-            std::thread::sleep(delay);
+            std::thread::park_timeout(delay);
         }
         while *lock(&self.weather) == Weather::Still {
-            std::thread::sleep(STEP);
+            std::thread::park_timeout(STEP);
         }
         *lock(&self.weather) != Weather::Away
     }
+}
+
+/// Below the range from which the system gives ports to outgoing connections, which could take it meanwhile.
+pub(crate) fn free_port() -> std::io::Result<u16> {
+    let mut free = (0..1_000).map(|_| rand::random_range(20_000..32_000));
+    free.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
+        .ok_or_else(|| std::io::Error::other("there is no free port"))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -147,6 +166,16 @@ mod tests {
         proxy.set(Weather::Fair);
         stream.read_exact(&mut answer).unwrap();
         assert_eq!(&answer, b"calm");
+
+        proxy.freeze();
+        stream.write_all(b"lost").unwrap();
+        let mut other = TcpStream::connect(proxy.address()).unwrap();
+        other.write_all(b"next").unwrap();
+        other.read_exact(&mut answer).unwrap();
+        assert_eq!(&answer, b"next", "a new connection is not frozen");
+        stream.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+        assert!(stream.read_exact(&mut answer).is_err(), "the one before is");
+        stream.set_read_timeout(None).unwrap();
 
         proxy.cut();
         assert_eq!(stream.read(&mut answer).unwrap_or(0), 0, "the connection has ended");

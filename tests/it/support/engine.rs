@@ -118,6 +118,11 @@ impl Engine {
         self.child.0.wait().unwrap();
     }
 
+    /// What it has written to stdout so far.
+    pub(crate) fn stdout(&self) -> String {
+        self.stdout.text.lock().clone()
+    }
+
     /// What it has written to stderr so far.
     pub(crate) fn stderr(&self) -> String {
         self.stderr.text.lock().clone()

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, AlterConfig, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication,
+};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
@@ -35,13 +37,31 @@ pub(crate) async fn topic(what: &str, partitions: i32) -> String {
 
 /// Creates a topic, also one that was deleted just now.
 pub(crate) async fn create(name: &str, partitions: i32) {
-    let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
+    create_at(&brokers(), name, (partitions, 1), &[]).await;
+}
+
+/// Creates one at other brokers, with so many partitions and replicas, and with settings of its own.
+pub(crate) async fn create_at(
+    brokers: &str,
+    name: &str,
+    (partitions, replicas): (i32, i32),
+    settings: &[(&str, &str)],
+) {
+    let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(replicas));
+    let topic = settings.iter().fold(topic, |topic, (name, value)| topic.set(name, value));
     eventually("the topic can be created", async || {
-        let created = admin().create_topics([&topic], &AdminOptions::new()).await.unwrap();
-        created.into_iter().next().unwrap().ok()
+        let created = admin_at(brokers).create_topics([&topic], &AdminOptions::new()).await.ok()?;
+        created.into_iter().next()?.ok()
     })
     .await;
-    wait_for_leaders(name, partitions as usize).await;
+    wait_for_leaders(brokers, name, partitions as usize).await;
+}
+
+/// Changes a setting of a topic.
+pub(crate) async fn set_at(brokers: &str, topic: &str, name: &str, value: &str) {
+    let change = AlterConfig::new(ResourceSpecifier::Topic(topic)).set(name, value);
+    let changed = admin_at(brokers).alter_configs([&change], &AdminOptions::new()).await.unwrap();
+    changed.into_iter().next().unwrap().unwrap();
 }
 
 /// Deletes a topic and waits until it is gone.
@@ -57,8 +77,8 @@ pub(crate) async fn delete(name: &str) {
 }
 
 /// A topic is created before its partitions have leaders that everybody knows.
-async fn wait_for_leaders(topic: &str, partitions: usize) {
-    let consumer: BaseConsumer = ClientConfig::new().set("bootstrap.servers", brokers()).create().unwrap();
+async fn wait_for_leaders(brokers: &str, topic: &str, partitions: usize) {
+    let consumer: BaseConsumer = ClientConfig::new().set("bootstrap.servers", brokers).create().unwrap();
     eventually("all partitions have leaders", async || {
         let metadata = consumer.fetch_metadata(Some(topic), PATIENCE).unwrap();
         let led = metadata.topics()[0].partitions().iter().filter(|partition| partition.leader() >= 0);
@@ -72,7 +92,7 @@ pub(crate) async fn grow(topic: &str, partitions: usize) {
     let grown =
         admin().create_partitions([&NewPartitions::new(topic, partitions)], &AdminOptions::new()).await;
     grown.unwrap().into_iter().next().unwrap().unwrap();
-    wait_for_leaders(topic, partitions).await;
+    wait_for_leaders(&brokers(), topic, partitions).await;
 }
 
 /// Ages out the records of a partition before `offset`.
@@ -84,7 +104,11 @@ pub(crate) async fn delete_records_before(topic: &str, partition: i32, offset: i
 }
 
 fn admin() -> AdminClient<DefaultClientContext> {
-    ClientConfig::new().set("bootstrap.servers", brokers()).create().unwrap()
+    admin_at(&brokers())
+}
+
+fn admin_at(brokers: &str) -> AdminClient<DefaultClientContext> {
+    ClientConfig::new().set("bootstrap.servers", brokers).create().unwrap()
 }
 
 /// Sends records one by one.
@@ -188,11 +212,16 @@ impl Receiver {
 
     /// Everything in `topic` that a reader of committed records sees.
     pub(crate) fn committed(topic: &str) -> Vec<Record> {
+        Self::committed_at(&brokers(), topic)
+    }
+
+    /// The same at other brokers.
+    pub(crate) fn committed_at(brokers: &str, topic: &str) -> Vec<Record> {
         let mut config = ClientConfig::new();
-        config.set("bootstrap.servers", brokers()).set("group.id", unique("committed"));
+        config.set("bootstrap.servers", brokers).set("group.id", unique("committed"));
         config.set("isolation.level", "read_committed").set("enable.partition.eof", "true");
         let consumer: BaseConsumer = config.create().unwrap();
-        let partitions = ends(topic);
+        let partitions = ends_at(brokers, topic, "read_uncommitted");
         let mut assignment = TopicPartitionList::new();
         for partition in partitions.keys() {
             assignment.add_partition_offset(topic, *partition, Offset::Beginning).unwrap();
@@ -243,8 +272,13 @@ fn record(message: &BorrowedMessage<'_>) -> Record {
 
 /// The ends of a topic's partitions, records of open transactions included.
 pub(crate) fn ends(topic: &str) -> BTreeMap<i32, i64> {
+    ends_at(&brokers(), topic, "read_uncommitted")
+}
+
+/// The same at other brokers, or as a reader with `isolation` sees them.
+pub(crate) fn ends_at(brokers: &str, topic: &str, isolation: &str) -> BTreeMap<i32, i64> {
     let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", brokers()).set("isolation.level", "read_uncommitted");
+    config.set("bootstrap.servers", brokers).set("isolation.level", isolation);
     let consumer: BaseConsumer = config.create().unwrap();
     let metadata = consumer.fetch_metadata(Some(topic), PATIENCE).unwrap();
     let partitions = metadata.topics()[0].partitions();
@@ -273,44 +307,4 @@ pub(crate) fn group_offsets(group: &str, topic: &str) -> BTreeMap<i32, (i64, Str
         Some((element.partition(), (offset, element.metadata().to_owned())))
     });
     known.collect()
-}
-
-/// A broker of the test's own, stopped when dropped.
-pub(crate) struct OwnBroker {
-    folder: tempfile::TempDir,
-}
-
-impl OwnBroker {
-    /// Starts one with these lines of settings beside `tests/services/kafka.sh`'s, and with its arguments.
-    pub(crate) fn start(settings: &str, arguments: &[&str]) -> Self {
-        let broker = Self { folder: tempfile::tempdir().unwrap() };
-        let file = broker.file("settings");
-        std::fs::write(&file, settings).unwrap();
-        let started = broker.script("start").arg(file).args(arguments).output().unwrap();
-        assert!(started.status.success(), "{}", String::from_utf8_lossy(&started.stderr));
-        broker
-    }
-
-    fn script(&self, command: &str) -> std::process::Command {
-        let mut script =
-            std::process::Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/services/kafka.sh"));
-        script.arg(command).arg(self.folder.path());
-        script
-    }
-
-    /// The path of a file of the broker's folder.
-    pub(crate) fn file(&self, name: &str) -> String {
-        self.folder.path().join(name).to_str().unwrap().to_owned()
-    }
-
-    /// Its address: `bootstrap`, or `bootstrap-sasl`.
-    pub(crate) fn address(&self, file: &str) -> String {
-        std::fs::read_to_string(self.file(file)).unwrap().trim().to_owned()
-    }
-}
-
-impl Drop for OwnBroker {
-    fn drop(&mut self) {
-        let _ = self.script("stop").output();
-    }
 }

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use epochflow::{
-    QueryIdleEvent, QueryProgressEvent, QueryStartedEvent, QueryTerminatedEvent, StreamingQueryListener,
+    QueryIdleEvent, QueryProgressEvent, QueryRestartedEvent, QueryStartedEvent, QueryTerminatedEvent,
+    StreamingQueryListener,
 };
 use parking_lot::Mutex;
 
@@ -43,6 +44,10 @@ impl StreamingQueryListener for Listening {
 
     fn on_query_idle(&self, event: &QueryIdleEvent) {
         self.keep("idle", &event.json());
+    }
+
+    fn on_query_restarted(&self, event: &QueryRestartedEvent) {
+        self.keep("restarted", &event.json());
     }
 
     fn on_query_terminated(&self, event: &QueryTerminatedEvent) {

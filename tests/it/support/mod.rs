@@ -1,9 +1,14 @@
 //! What the tests share.
 
+pub(crate) mod broker;
+pub(crate) mod cluster;
 pub(crate) mod copy;
 pub(crate) mod engine;
 pub(crate) mod kafka;
 pub(crate) mod listening;
+/// The chaos suite's.
+#[path = "../../chaos/src/proxy.rs"]
+pub(crate) mod proxy;
 pub(crate) mod recording;
 pub(crate) mod s3;
 pub(crate) mod scripted;

@@ -1,7 +1,7 @@
 //! A real S3 server, as tests see it.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 
 use epochflow::checkpoint::{Checkpoint, CheckpointStore};
@@ -55,6 +55,18 @@ impl Bucket {
             ("AWS_ACCESS_KEY_ID", "test".to_owned()),
             ("AWS_SECRET_ACCESS_KEY", "test".to_owned()),
         ]
+    }
+
+    /// The same for a query that reaches the server at another address.
+    pub(crate) fn environment_at(&self, address: SocketAddr) -> [(&'static str, String); 5] {
+        let mut environment = self.environment();
+        environment[0].1 = format!("http://{address}");
+        environment
+    }
+
+    /// Where the server listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.endpoint.strip_prefix("http://").unwrap().parse().unwrap()
     }
 
     /// The same as store options.
