@@ -44,7 +44,7 @@ pub struct Checkpoint {
     /// Once it is known it is not read again: a start asks for it several times.
     id: OnceLock<Uuid>,
     purge: Mutex<PurgeState>,
-    /// The newest entry of `offsets/` that was written here.
+    /// The newest entry of `offsets/` that was written here, or found at a start as that of the next epoch.
     logged: Mutex<Option<(EpochId, Bytes)>>,
 }
 
@@ -120,6 +120,7 @@ impl Checkpoint {
             let path = entry(OFFSETS, epoch);
             if let Some(bytes) = self.store.read(&path).await? {
                 entries.insert(epoch, Found::new(OffsetEntry::parse(&bytes), &self.store.describe(&path)));
+                *self.logged.lock() = Some((epoch, bytes));
             }
         }
         let last_commit = match commits.last() {
@@ -234,18 +235,23 @@ impl Checkpoint {
     }
 
     /// Logs that `epoch`, whose end is logged, is done. Repeats and rivals as in [`put_offsets`](Self::put_offsets).
+    ///
+    /// Where there is no lock, an instance that starts may have deleted the end just before: it is then put again.
     pub async fn put_commit(&self, epoch: EpochId, commit: &CommitEntry) -> Result<()> {
         let path = entry(COMMITS, epoch);
-        if self.put(&path, commit.encode().into()).await? == Put::BeforeIt {
-            // All commits look alike. Whose this one is, the end beside it tells.
-            let ours = self.logged.lock().clone().filter(|(logged, _)| *logged == epoch);
-            if let Some((_, ours)) = ours
-                && self.store.read(&entry(OFFSETS, epoch)).await?.is_some_and(|found| found != ours)
-            {
-                return Err(self.fenced(&path, "already commits another end than ours"));
-            }
+        let put = self.put(&path, commit.encode().into()).await?;
+        if put == Put::Now && self.has_lock() {
+            return Ok(());
         }
-        Ok(())
+        let ours = self.logged.lock().clone().filter(|(logged, _)| *logged == epoch);
+        let Some((_, ours)) = ours else { return Ok(()) };
+        let end = entry(OFFSETS, epoch);
+        // All commits look alike. Whose this one is, the end beside it tells.
+        match self.store.read(&end).await? {
+            Some(found) if found == ours => Ok(()),
+            None => self.put(&end, ours).await.map(|_| ()),
+            Some(_) => Err(self.fenced(&path, "already commits another end than ours")),
+        }
     }
 
     /// Finds out at a start that entries can be written, as far as that is to be known beforehand: on a local disk.

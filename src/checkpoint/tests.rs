@@ -261,6 +261,54 @@ async fn a_commit_of_a_rival_is_not_taken_for_our_own() {
     other.put_commit(EpochId(1), &CommitEntry::default()).await.unwrap();
 }
 
+/// Else the checkpoint would be damaged if both died now.
+#[tokio::test]
+async fn an_end_that_a_starting_rival_deletes_just_before_its_commit_is_put_again() {
+    for planned_before in [false, true] {
+        let store = in_memory();
+        let [planner, rival] = [0, 1].map(|_| Checkpoint::from_store(store.clone()));
+        log(&planner, [0]).await;
+        planner.put_offsets(EpochId(1), &entry(7)).await.unwrap();
+        // A batch that was planned by a process before this one is not logged anew.
+        let running = if planned_before { Checkpoint::from_store(store.clone()) } else { planner };
+        running.facts().await.unwrap();
+        rival.delete_offsets_after(Some(EpochId(0))).await.unwrap();
+        running.put_commit(EpochId(1), &CommitEntry::default()).await.unwrap();
+        assert_eq!(rival.offsets(EpochId(1)).await.unwrap(), Some(entry(7)), "{planned_before}");
+        assert_eq!(ids(rival.facts().await.unwrap().commits), [0, 1]);
+    }
+}
+
+#[tokio::test]
+async fn who_commits_the_end_of_a_rival_learns_of_it() {
+    let store = in_memory();
+    let [running, rival] = [0, 1].map(|_| Checkpoint::from_store(store.clone()));
+    log(&running, [0]).await;
+    running.put_offsets(EpochId(1), &entry(7)).await.unwrap();
+    rival.delete_offsets_after(Some(EpochId(0))).await.unwrap();
+    rival.put_offsets(EpochId(1), &entry(8)).await.unwrap();
+    let error = running.put_commit(EpochId(1), &CommitEntry::default()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Fenced, "{error}");
+}
+
+/// A lock keeps rivals out, so nothing is read back.
+#[tokio::test]
+async fn a_commit_costs_a_reading_more_only_where_there_is_no_lock() {
+    let (store, remote) = faulty();
+    log(&remote, [0]).await;
+    let gets = store.take_calls().into_iter().filter(|(operation, _)| *operation == Operation::Get);
+    assert_eq!(gets.map(|(_, path)| path.to_string()).collect::<Vec<_>>(), ["q/offsets/0"]);
+
+    let folder = tempfile::tempdir().unwrap();
+    let store = FaultyStore::new(Arc::new(LocalFileSystem::new()));
+    let local = Checkpoint::from_store(open(folder.path()).over(Arc::new(store.clone())));
+    local.put_offsets(EpochId(0), &entry(0)).await.unwrap();
+    store.take_calls();
+    local.put_commit(EpochId(0), &CommitEntry::default()).await.unwrap();
+    let calls = store.take_calls();
+    assert!(calls.iter().all(|(_, path)| !path.as_ref().contains("offsets")), "{calls:?}");
+}
+
 #[tokio::test]
 async fn a_hundred_commits_are_kept() {
     let (store, checkpoint) = faulty();

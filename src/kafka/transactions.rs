@@ -113,6 +113,26 @@ impl TransactionalProducer {
         Ok(())
     }
 
+    /// Finds out that nobody has taken this producer's name since, with a transaction that is aborted and holds nothing but
+    /// an offset for `place`: the coordinator takes none from who is fenced. One that is open will tell by its commit. Blocks.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Fenced`] if somebody has, or the brokers do not answer.
+    pub(crate) fn confirm(&self, place: &Partition, group: &ConsumerGroupMetadata) -> Result<()> {
+        if !matches!(*self.state.lock(), State::Idle) {
+            return Ok(());
+        }
+        self.begin()?;
+        let producer = &self.producer.inner;
+        let list = offset_list(&[(place.clone(), 0)], "")?;
+        let doing = "cannot find out whether another instance of this query has just taken over";
+        repeated(doing, || producer.send_offsets_to_transaction(&list, group, CALL))
+            .and_then(|()| repeated(doing, || producer.abort_transaction(CALL)))
+            .map_err(|error| self.explain(error))?;
+        *self.state.lock() = State::Idle;
+        Ok(())
+    }
+
     /// The reason behind an error of this producer: records fail as *purged* when it is fenced, and a broker that has given
     /// up on a transaction answers as it does to one that is fenced.
     pub(crate) fn explain(&self, error: Error) -> Error {

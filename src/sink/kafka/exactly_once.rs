@@ -5,30 +5,28 @@
 //! itself says which epoch was the last.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use rdkafka::consumer::ConsumerGroupMetadata;
 
+use super::claim::Claim;
 use crate::epoch::{EpochId, Offset, Partition, SourceOffsets};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kafka::config::{Role, client_config};
-use crate::kafka::lookup::{LookUp, Patience};
 use crate::kafka::transactions::TransactionalProducer;
 use crate::options::{Options, invalid};
 use crate::sink::SinkOwner;
 
-const PATIENCE: Patience =
-    Patience { request: Duration::from_secs(10), retries: 3, retry_after: Duration::from_secs(1) };
 /// Longer than the engine goes on without a commit, shorter than what brokers allow by default.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// What the transactions need, from the options.
 #[derive(Debug)]
 pub(super) struct TransactionConfig {
-    consumer: ClientConfig,
-    timeout: Duration,
+    pub(super) consumer: ClientConfig,
+    pub(super) timeout: Duration,
 }
 
 impl TransactionConfig {
@@ -64,11 +62,14 @@ pub(super) struct Transactions {
     turn: AtomicUsize,
     group: ConsumerGroupMetadata,
     keys: Keys,
+    /// The first producer was still ours after the second was taken. A query that begins knows no partition to ask with: it
+    /// asks before its first commit.
+    confirmed: AtomicBool,
 }
 
 /// Under which partitions the group's offsets are kept.
 #[derive(Debug, PartialEq, Eq)]
-enum Keys {
+pub(super) enum Keys {
     /// Of the sources that are on the sink's cluster, by number: Kafka's tools then show how far behind the query is.
     Sources(Vec<usize>),
     /// No source is there: a partition of the sink's topic.
@@ -76,35 +77,38 @@ enum Keys {
 }
 
 impl Transactions {
-    /// Takes over, with producers of these settings, from whoever wrote for the same query before; also the last epoch that is committed.
+    /// With both producers taken. `confirmed`: no need to ask whether the first is still ours.
+    pub(super) fn new(
+        producers: [TransactionalProducer; 2],
+        group: ConsumerGroupMetadata,
+        keys: Keys,
+        confirmed: bool,
+    ) -> Self {
+        Self { producers, turn: AtomicUsize::new(0), group, keys, confirmed: AtomicBool::new(confirmed) }
+    }
+
+    /// Takes over, with producers of these settings, from whoever wrote for the same query before; also the last epoch that
+    /// is committed.
     ///
     /// # Errors
-    /// The brokers do not answer or do not allow it, or there is no place to keep the epoch's number.
+    /// As [`Claim::begin`] and [`Claim::complete`].
     pub(super) async fn take_over(
         config: &TransactionConfig,
         producer: ClientConfig,
         owner: &SinkOwner,
         topic: Option<&Arc<str>>,
     ) -> Result<(Arc<Self>, Option<EpochId>)> {
-        let name = format!("epochflow-{}", owner.query);
-        let mut consumer = config.consumer.clone();
-        consumer.set("group.id", &name);
-        let look_up = LookUp::new(&consumer, PATIENCE)?;
-        let keys = Keys::choose(owner, &look_up.cluster().await?, topic)?;
-        let (timeout, id) = (config.timeout, name.clone());
-        let made = tokio::task::spawn_blocking(move || {
-            let [first, second] =
-                [0, 1].map(|turn| TransactionalProducer::new(&producer, &format!("{id}-{turn}"), timeout));
-            Ok::<_, Error>([first?, second?])
-        });
-        let producers =
-            made.await.map_err(|e| Error::internal("opening transactions ended early").with_source(e))??;
-        // After both are fenced nothing can be committed any more but by us.
-        let ends: Vec<_> = owner.sources.iter().map(|source| source.end.clone()).collect();
-        let keys_now = keys.offsets(&ends).into_iter().map(|(partition, _)| partition).collect();
-        let last = newest(&look_up.committed_metadata(keys_now).await?, &name)?;
-        let group = look_up.group()?;
-        Ok((Arc::new(Self { producers, turn: AtomicUsize::new(0), group, keys }), last))
+        Claim::begin(config, producer, owner, topic).await?.complete().await
+    }
+
+    /// Finds out that the first producer is still ours, with an offset for `place` that is not committed. Blocks.
+    ///
+    /// # Errors
+    /// [`Fenced`](crate::ErrorKind::Fenced) if another instance has taken it, or the brokers do not answer.
+    pub(super) fn confirm(&self, place: &Partition) -> Result<()> {
+        self.producers[0].confirm(place, &self.group)?;
+        self.confirmed.store(true, Ordering::Release);
+        Ok(())
     }
 
     /// Which producer the next epoch begins with.
@@ -121,15 +125,20 @@ impl Transactions {
     /// # Errors
     /// The transaction is aborted, or its fate is unknown: only another take-over tells.
     pub(super) fn commit(&self, epoch: EpochId, ends: &[SourceOffsets]) -> Result<()> {
-        let turn = self.turn();
-        self.producer(turn).commit(&self.keys.offsets(ends), &encode(epoch), &self.group)?;
+        let (turn, offsets) = (self.turn(), self.keys.offsets(ends));
+        if let Some((place, _)) = offsets.first()
+            && !self.confirmed.load(Ordering::Acquire)
+        {
+            self.confirm(place)?;
+        }
+        self.producer(turn).commit(&offsets, &encode(epoch), &self.group)?;
         self.turn.store((turn + 1) % 2, Ordering::Release);
         Ok(())
     }
 }
 
 impl Keys {
-    fn choose(owner: &SinkOwner, cluster: &str, topic: Option<&Arc<str>>) -> Result<Self> {
+    pub(super) fn choose(owner: &SinkOwner, cluster: &str, topic: Option<&Arc<str>>) -> Result<Self> {
         let here = owner.sources.iter().enumerate();
         let here: Vec<usize> = here
             .filter(|(_, source)| source.cluster.as_deref() == Some(cluster))
@@ -145,7 +154,7 @@ impl Keys {
     }
 
     /// What an epoch's transaction commits.
-    fn offsets(&self, ends: &[SourceOffsets]) -> Vec<(Partition, Offset)> {
+    pub(super) fn offsets(&self, ends: &[SourceOffsets]) -> Vec<(Partition, Offset)> {
         match self {
             Keys::Sources(numbers) => numbers
                 .iter()
@@ -166,7 +175,7 @@ fn encode(epoch: EpochId) -> String {
 ///
 /// # Errors
 /// A text that is not ours.
-fn newest(metadata: &[String], group: &str) -> Result<Option<EpochId>> {
+pub(super) fn newest(metadata: &[String], group: &str) -> Result<Option<EpochId>> {
     let mut newest = None;
     for text in metadata {
         let epoch = text.strip_prefix("epoch ").and_then(|number| number.parse().ok()).map(EpochId);

@@ -2,8 +2,9 @@
 //!
 //! Columns are taken by name, as in Spark: `value` (text or binary, required), `key`, `topic`, `partition`, `headers`;
 //! beyond Spark a `timestamp`. Each writer counts the acks of its running epoch, so the end of an epoch waits for no flush.
-//! `exactly_once.rs` puts each epoch into a transaction.
+//! `exactly_once.rs` puts each epoch into a transaction, `claim.rs` takes over from who did so before.
 
+mod claim;
 mod columns;
 mod exactly_once;
 mod origins;

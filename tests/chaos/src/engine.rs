@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
 use crate::Result;
 
 /// A running process; killed when dropped.
@@ -83,6 +85,15 @@ impl Engine {
     /// How much it has said of its epochs: nothing before the first is committed, and more with each.
     pub(crate) fn reported(&self) -> Result<u64> {
         Ok(std::fs::metadata(&self.stdout)?.len())
+    }
+
+    /// The epochs with records that it has reported as committed, in order.
+    pub(crate) fn epochs_with_rows(&self) -> Result<Vec<u64>> {
+        let text = std::fs::read_to_string(&self.stdout)?;
+        // The last line may be half written.
+        let reports = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let with_rows = reports.filter(|report| report["numInputRows"].as_u64() > Some(0));
+        Ok(with_rows.filter_map(|report| report["batchId"].as_u64()).collect())
     }
 
     /// Whether the last thing that it said is that another has taken its place.

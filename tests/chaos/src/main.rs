@@ -25,10 +25,13 @@ use clap::Parser;
 use crate::harm::{Guarantee, Plan};
 use crate::run::Surroundings;
 use crate::store::S3Server;
-use crate::tally::Tally;
+use crate::tally::{NotRun, Tally};
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
 type Result<T> = std::result::Result<T, Error>;
+
+/// How often a run is begun whose broker does not start.
+const TRIES: u32 = 2;
 
 /// Runs epochflow under seeded harm and counts every record.
 #[derive(Parser)]
@@ -88,14 +91,12 @@ fn chaos(args: &Args) -> Result<bool> {
     std::thread::scope(|scope| {
         let working: Vec<_> = jobs
             .into_iter()
-            .map(|mut around| {
+            .map(|around| {
                 let (next, tally, s3, engine) = (&next, &tally, &s3, &engine);
                 scope.spawn(move || {
+                    let mut job = Job { engine, s3, around: Some(around), tally };
                     while let Some((seed, guarantee)) = next() {
-                        if !one(&mut around, engine, seed, guarantee, tally)? {
-                            // Weather and broker may have been left in any state.
-                            around = Surroundings::new(s3)?;
-                        }
+                        job.run(seed, guarantee)?;
                     }
                     Ok::<_, Error>(())
                 })
@@ -109,41 +110,69 @@ fn chaos(args: &Args) -> Result<bool> {
     Ok(tally.is_kept())
 }
 
-/// Whether this run kept its guarantee.
-fn one(
-    around: &mut Surroundings<'_>,
-    engine: &Path,
-    seed: u64,
-    guarantee: Guarantee,
-    tally: &Mutex<Tally>,
-) -> Result<bool> {
-    let began = Instant::now();
-    let plan = Plan::new(seed);
-    let folder = tempfile::tempdir()?;
-    let judged = run::run(around, engine, folder.path(), seed, guarantee);
-    let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
-    tally.count(guarantee, seed, &plan, judged.as_ref().ok());
-    let violations = match judged {
-        Ok(verdict) => {
-            println!(
-                "{} seed {seed}: {} records, {} duplicates, {:.1} s, {}",
-                guarantee.delivery(),
-                verdict.records,
-                verdict.duplicates,
-                began.elapsed().as_secs_f64(),
-                if verdict.violations.is_empty() { "kept" } else { "VIOLATED" }
-            );
-            verdict.violations
+/// Runs one after the other, with what they can harm.
+struct Job<'a> {
+    engine: &'a Path,
+    s3: &'a S3Server,
+    /// `None` after a run that may have left weather and broker in any state.
+    around: Option<Surroundings<'a>>,
+    tally: &'a Mutex<Tally>,
+}
+
+impl Job<'_> {
+    /// Tells a story and its verdict. What the driver could not run it tries once more.
+    fn run(&mut self, seed: u64, guarantee: Guarantee) -> Result<()> {
+        for _ in 0..TRIES {
+            match self.one(seed, guarantee) {
+                Err(error) if error.is::<NotRun>() => {
+                    println!("{} seed {seed}: {error}", guarantee.delivery());
+                    self.around = None;
+                }
+                judged => return judged,
+            }
         }
-        Err(error) => {
-            println!("{} seed {seed}: VIOLATED", guarantee.delivery());
-            vec![error.to_string()]
-        }
-    };
-    if violations.is_empty() {
-        return Ok(true);
+        self.tally.lock().unwrap_or_else(PoisonError::into_inner).count_not_run(guarantee, seed);
+        Ok(())
     }
-    let shown = violations.iter().take(5).map(|violation| format!("\n  {violation}")).collect::<String>();
-    println!("{plan:?}{shown}\n  its files stay in {}", folder.keep().display());
-    Ok(false)
+
+    /// # Errors
+    /// [`NotRun`], or the machine fails.
+    fn one(&mut self, seed: u64, guarantee: Guarantee) -> Result<()> {
+        let began = Instant::now();
+        let (plan, name) = (Plan::new(seed), guarantee.delivery());
+        let folder = tempfile::tempdir()?;
+        let mut around = match self.around.take() {
+            Some(around) => around,
+            None => Surroundings::new(self.s3)?,
+        };
+        let judged = match run::run(&mut around, self.engine, folder.path(), seed, guarantee) {
+            Err(error) if error.is::<NotRun>() => return Err(error),
+            judged => judged,
+        };
+        let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
+        tally.count(guarantee, seed, &plan, judged.as_ref().ok());
+        let violations = match judged {
+            Ok(verdict) => {
+                println!(
+                    "{name} seed {seed}: {} records, {} duplicates, {:.1} s, {}",
+                    verdict.records,
+                    verdict.duplicates,
+                    began.elapsed().as_secs_f64(),
+                    if verdict.violations.is_empty() { "kept" } else { "VIOLATED" }
+                );
+                verdict.violations
+            }
+            Err(error) => {
+                println!("{name} seed {seed}: VIOLATED");
+                vec![error.to_string()]
+            }
+        };
+        if violations.is_empty() {
+            self.around = Some(around);
+            return Ok(());
+        }
+        let shown = violations.iter().take(5).map(|violation| format!("\n  {violation}")).collect::<String>();
+        println!("{plan:?}{shown}\n  its files stay in {}", folder.keep().display());
+        Ok(())
+    }
 }

@@ -13,6 +13,7 @@ use crate::oracle::{Row, Verdict};
 use crate::proxy::{Proxy, Weather};
 use crate::query::{Query, Topics};
 use crate::store::{Place, S3Server};
+use crate::tally::NotRun;
 use crate::twins;
 
 /// How long the engine may take to read all that is there once nothing disturbs it. New partitions are found within 10 s.
@@ -64,7 +65,10 @@ pub(crate) fn run(
     for (undisturbed, harm) in &plan.harms {
         std::thread::sleep(*undisturbed);
         stage.check().map_err(|error| format!("before {harm:?}: {error}"))?;
-        stage = stage.suffer(*harm).map_err(|error| format!("{harm:?}: {error}"))?;
+        stage = stage.suffer(*harm).map_err(|error| match error.downcast::<NotRun>() {
+            Ok(not_run) => crate::Error::from(*not_run),
+            Err(error) => format!("{harm:?}: {error}").into(),
+        })?;
     }
 
     let partitions = stage.load.partitions();
