@@ -7,7 +7,8 @@ use std::path::Path;
 use super::secrets::{SECRET, Told};
 use crate::support::engine::{Engine, pipeline};
 use crate::support::eventually;
-use crate::support::kafka::{OwnBroker, Sender};
+use crate::support::broker::OwnBroker;
+use crate::support::kafka::Sender;
 use crate::support::s3::Bucket;
 
 /// The password of alice at the tests' broker.
