@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 use epochflow::checkpoint::{Checkpoint, CheckpointStore};
-use epochflow::{StreamSession, Trigger};
+use epochflow::{Delivery, StreamSession, Trigger};
 use object_store::memory::InMemory;
 use object_store::throttle::{ThrottleConfig, ThrottledStore};
 
@@ -23,6 +23,8 @@ pub(super) struct Library {
     /// How long the checkpoint's store takes for a write.
     #[arg(long, value_parser = epochflow::parse_duration)]
     store_delay: Duration,
+    #[arg(long, value_parser = crate::delivery)]
+    delivery: Option<Delivery>,
 }
 
 impl Library {
@@ -33,7 +35,11 @@ impl Library {
         let checkpoint =
             Checkpoint::from_store(CheckpointStore::from_object_store(store, "checkpoint".into()));
         let session = StreamSession::new()?;
-        let writer = run::read(&session, &self.pipeline).await?.checkpoint(checkpoint).trigger(self.trigger);
+        let mut writer =
+            run::read(&session, &self.pipeline).await?.checkpoint(checkpoint).trigger(self.trigger);
+        if let Some(delivery) = self.delivery {
+            writer = writer.delivery(delivery);
+        }
         Ok(run::until_told_to_stop(writer, ProgressMode::Json, interrupts).await?)
     }
 }
