@@ -141,6 +141,9 @@ struct Settings {
     /// Find the highest rate that each subject sustains instead, from the first of --rates on
     #[arg(long, conflicts_with = "drain")]
     sustainable: bool,
+    /// With --sustainable: do not try higher rates than this
+    #[arg(long, requires = "sustainable", value_name = "RATE", value_parser = clap::value_parser!(u64).range(1..))]
+    rates_up_to: Option<u64>,
     /// Measure an idle query instead: processor time over so many seconds, on an empty topic of 16 partitions
     #[arg(long, value_name = "SECONDS", conflicts_with_all = ["drain", "sustainable"], value_parser = clap::value_parser!(u64).range(1..))]
     idle: Option<u64>,
@@ -279,7 +282,7 @@ async fn measure_sustainable(settings: &Settings, live: &Live, results: &mut Res
     let first = settings.rates.first().copied().unwrap_or(1_000);
     for query in &settings.queries {
         for (repeat, subject) in settings.turns() {
-            let mut search = Search::new(first);
+            let mut search = Search::new(first, settings.rates_up_to);
             let mut limit = None;
             while let Some(rate) = search.next() {
                 live.doing(format!("{}, repeat {repeat}, {}: {rate}/s", query.id, subject.name()));

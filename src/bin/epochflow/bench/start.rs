@@ -29,7 +29,8 @@ pub(super) fn measure(
     times: u64,
     live: &Live,
 ) -> Result<Value> {
-    let [from, to] = ["in", "out"].map(|end| format!("bench-{}-{}-start-{end}", std::process::id(), query.id));
+    let [from, to] =
+        ["in", "out"].map(|end| format!("bench-{}-{}-start-{end}", std::process::id(), query.id));
     let _topics = Topics::create(&settings.brokers, &[(&from, 1), (&to, 1)])?;
     let folder = tempfile::tempdir()?;
     let route = Route {

@@ -145,7 +145,8 @@ fn engine(settings: &Settings, variant: Variant, query: &Query, route: &Route<'_
     };
     command.arg("run").arg(pipeline).args(["--checkpoint", &checkpoint]);
     command.args(["--trigger", &trigger, "--progress", "json"]);
-    let delivery = if variant == Variant::ExactlyOnce { Some(Delivery::ExactlyOnce) } else { settings.delivery };
+    let delivery =
+        if variant == Variant::ExactlyOnce { Some(Delivery::ExactlyOnce) } else { settings.delivery };
     add_delivery(&mut command, delivery);
     Ok(command)
 }
