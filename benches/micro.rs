@@ -45,7 +45,13 @@ fn queries(criterion: &mut Criterion) {
     };
     let decode = "SELECT json_as_text(line, 'l_extendedprice') FROM (SELECT CAST(value AS STRING) AS line FROM events)";
     let encode = "SELECT concat('{\"value\":\"', CAST(value AS STRING), '\"}') AS value FROM events";
+    let from_json = "SELECT from_json(CAST(value AS STRING), 'seq BIGINT, t0 BIGINT, l_extendedprice DECIMAL(15, 2), \
+                     l_returnflag STRING, l_shipdate STRING') AS line FROM events";
+    let to_json = "SELECT to_json(named_struct('value', CAST(value AS STRING), 'length', octet_length(value), \
+                   'price', CAST(octet_length(value) AS DECIMAL(15, 2)))) AS value FROM events";
     let all = [
+        ("from_json", from_json),
+        ("to_json", to_json),
         ("decode one field", decode),
         ("encode one field", encode),
         ("h1", include_str!("queries/h1.sql")),

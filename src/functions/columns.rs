@@ -16,6 +16,8 @@ use arrow::error::ArrowError;
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
+use super::decimals;
+
 /// A column that is being built. Leaves are built in the widest type of their kind and cast in the end.
 pub(super) enum Column {
     Boolean(BooleanBuilder),
@@ -183,6 +185,9 @@ impl Column {
             (Column::Boolean(mut builder), _) => Arc::new(builder.finish()),
             (Column::Integer(mut builder), _) => Arc::new(builder.finish()),
             (Column::Float(mut builder), _) => Arc::new(builder.finish()),
+            (Column::Text(mut builder), DataType::Decimal128(precision, scale)) => {
+                return decimals::parse(&builder.finish(), *precision, *scale);
+            }
             (Column::Text(mut builder), _) => Arc::new(builder.finish()),
             _ => return Err(ArrowError::JsonError(format!("a column of JSON is not a {data_type}"))),
         };
@@ -296,15 +301,22 @@ impl<'de> Visitor<'de> for Value<'_> {
         match self.0 {
             Column::Struct { names, columns, nulls } => {
                 let row = nulls.len();
-                while let Some(field) = map.next_key_seed(FieldOf(names))? {
+                let (mut next, mut filled) = (0, 0);
+                while let Some(field) = map.next_key_seed(FieldOf { names, next })? {
+                    next = field.map_or(next, |field| field + 1);
                     // Of a field that is there twice the first holds.
                     match field.and_then(|field| columns.get_mut(field)).filter(|column| column.len() == row)
                     {
-                        Some(column) => map.next_value_seed(column)?,
+                        Some(column) => {
+                            map.next_value_seed(column)?;
+                            filled += 1;
+                        }
                         None => map.next_value::<IgnoredAny>().map(|_| ())?,
                     }
                 }
-                columns.iter_mut().for_each(|column| column.complete(row + 1));
+                if filled < columns.len() {
+                    columns.iter_mut().for_each(|column| column.complete(row + 1));
+                }
                 nulls.append_non_null();
             }
             Column::Map { offsets, nulls, keys, values } => {
@@ -325,7 +337,11 @@ impl<'de> Visitor<'de> for Value<'_> {
 }
 
 /// Which of the fields a key names.
-pub(super) struct FieldOf<'a>(pub(super) &'a [String]);
+pub(super) struct FieldOf<'a> {
+    pub(super) names: &'a [String],
+    /// The field behind the one before: most writers keep the schema's order.
+    pub(super) next: usize,
+}
 
 impl<'de> DeserializeSeed<'de> for FieldOf<'_> {
     type Value = Option<usize>;
@@ -343,6 +359,9 @@ impl Visitor<'_> for FieldOf<'_> {
     }
 
     fn visit_str<E>(self, key: &str) -> Result<Option<usize>, E> {
-        Ok(self.0.iter().position(|name| name == key))
+        if self.names.get(self.next).is_some_and(|name| name == key) {
+            return Ok(Some(self.next));
+        }
+        Ok(self.names.iter().position(|name| name == key))
     }
 }

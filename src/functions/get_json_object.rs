@@ -159,7 +159,7 @@ impl<'de> Visitor<'de> for Member<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut found = None;
-        while let Some(key) = map.next_key_seed(FieldOf(std::slice::from_ref(self.0)))? {
+        while let Some(key) = map.next_key_seed(FieldOf { names: std::slice::from_ref(self.0), next: 0 })? {
             if found.is_none() && key.is_some() {
                 found = Some(map.next_value()?);
             } else {

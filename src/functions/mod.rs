@@ -1,9 +1,10 @@
 //! SQL functions beyond DataFusion's: Spark's for JSON, in every session.
 //!
-//! `schema.rs` reads Spark's notation of types, `columns.rs` fills Arrow columns from JSON; the other files are one
-//! function each.
+//! `schema.rs` reads Spark's notation of types, `columns.rs` fills Arrow columns from JSON, `decimals.rs` knows their
+//! decimals; the other files are one function each.
 
 mod columns;
+mod decimals;
 mod from_json;
 mod get_json_object;
 mod schema;

@@ -9,6 +9,8 @@ use datafusion::common::ScalarValue;
 use datafusion::error::{DataFusionError, Result as DataFusionResult};
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility};
 
+use super::decimals::DecimalEncoders;
+
 /// A struct, list, map or plain value as JSON. Fields that are null are left out, as in Spark.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(super) struct ToJson {
@@ -48,7 +50,7 @@ impl ScalarUDFImpl for ToJson {
 
 fn encode(values: &ArrayRef) -> DataFusionResult<ArrayRef> {
     let field = Arc::new(Field::new("value", values.data_type().clone(), true));
-    let options = EncoderOptions::default();
+    let options = EncoderOptions::default().with_encoder_factory(Arc::new(DecimalEncoders));
     let mut encoder = make_encoder(&field, values.as_ref(), &options)?;
     let mut texts = StringBuilder::with_capacity(values.len(), 0);
     let mut buffer = Vec::new();

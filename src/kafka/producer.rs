@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::ffi::{CString, c_void};
 use std::ptr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -107,10 +107,40 @@ impl Drop for InFlight {
     }
 }
 
+/// Where writers wait while the queue is full.
+#[derive(Debug, Default)]
+struct Room {
+    made: Notify,
+    waiting: AtomicUsize,
+}
+
+impl Room {
+    /// A record has left the queue. Seldom does anybody wait: telling nobody would cost as much as settling its ack.
+    fn made(&self) {
+        if self.waiting.load(Ordering::Relaxed) > 0 {
+            self.made.notify_waiters();
+        }
+    }
+
+    async fn wait(&self) {
+        /// Counts a writer for as long as it waits, even if it gives up.
+        struct Waiting<'a>(&'a AtomicUsize);
+        impl Drop for Waiting<'_> {
+            fn drop(&mut self) {
+                self.0.fetch_sub(1, Ordering::Relaxed);
+            }
+        }
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        let _waiting = Waiting(&self.waiting);
+        // A delivery between the refused record and this call would not be heard, hence the bound.
+        let _ = tokio::time::timeout(Duration::from_millis(5), self.made.notified()).await;
+    }
+}
+
 /// Settles acknowledgements and tells waiting writers that the queue has room again.
 #[derive(Debug)]
 pub(super) struct DeliveryContext {
-    room: Arc<Notify>,
+    room: Arc<Room>,
     in_use: InUse,
 }
 
@@ -141,7 +171,7 @@ impl ProducerContext for DeliveryContext {
             in_flight.fail(Error::new(kind, told).with_source(error.clone()));
         }
         drop(in_flight);
-        self.room.notify_waiters();
+        self.room.made();
     }
 }
 
@@ -166,14 +196,14 @@ pub(crate) enum Queued {
 #[derive(Clone)]
 pub(crate) struct AckedProducer {
     pub(super) inner: Arc<BaseProducer<DeliveryContext>>,
-    room: Arc<Notify>,
+    room: Arc<Room>,
     _lease: Lease,
 }
 
 impl AckedProducer {
     pub(crate) fn new(config: &ClientConfig) -> Result<Self> {
         let (lease, in_use) = lease();
-        let room = Arc::new(Notify::new());
+        let room = Arc::new(Room::default());
         let context = DeliveryContext { room: Arc::clone(&room), in_use: in_use.clone() };
         let inner: BaseProducer<DeliveryContext> =
             config.create_with_context(context).map_err(|e| refused_client(config, &e))?;
@@ -189,7 +219,7 @@ impl AckedProducer {
 
     /// A writer's handle on the topics that it meets.
     pub(crate) fn topics(&self) -> Topics {
-        Topics { producer: self.clone(), handles: HashMap::new() }
+        Topics { producer: self.clone(), handles: HashMap::new(), last: None }
     }
 
     /// Partitions of `topic`, waiting up to `timeout` for the answer.
@@ -218,8 +248,7 @@ impl AckedProducer {
 
     /// Resolves when a record has left the queue since the call, or after a moment at the latest.
     pub(crate) async fn room(&self) {
-        // A delivery between the refused record and this call would not be heard, hence the bound.
-        let _ = tokio::time::timeout(Duration::from_millis(5), self.room.notified()).await;
+        self.room.wait().await;
     }
 }
 
@@ -242,8 +271,11 @@ fn serve_deliveries(producer: Arc<BaseProducer<DeliveryContext>>, in_use: InUse)
 pub(crate) struct Topics {
     producer: AckedProducer,
     handles: HashMap<Arc<str>, TopicHandle>,
+    /// Of the record before: most have the same topic, and comparing names is less than hashing one.
+    last: Option<(Arc<str>, TopicHandle)>,
 }
 
+#[derive(Clone, Copy)]
 struct TopicHandle(*mut ffi::rd_kafka_topic_t);
 
 // SAFETY: a topic handle is reference-counted and locked inside librdkafka.
@@ -328,7 +360,13 @@ impl Topics {
     }
 
     fn handle(&mut self, topic: &str) -> Result<*mut ffi::rd_kafka_topic_t> {
-        if let Some(handle) = self.handles.get(topic) {
+        if let Some((name, handle)) = &self.last
+            && **name == *topic
+        {
+            return Ok(handle.0);
+        }
+        if let Some((name, handle)) = self.handles.get_key_value(topic) {
+            self.last = Some((Arc::clone(name), *handle));
             return Ok(handle.0);
         }
         let name = CString::new(topic)

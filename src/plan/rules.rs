@@ -31,6 +31,8 @@ pub(crate) fn streaming_config(config: SessionConfig) -> SessionConfig {
         .with_information_schema(true);
     config
         .set_bool("datafusion.optimizer.repartition_file_scans", false)
+        // It would put `get_field(from_json(…), 'a')` in the place of each `row['a']`, and parse a record once for each field.
+        .set_bool("datafusion.optimizer.enable_leaf_expression_pushdown", false)
         // A subquery for one value becomes a join with a static side, as any other.
         .set_bool("datafusion.optimizer.enable_physical_uncorrelated_scalar_subquery", false)
 }

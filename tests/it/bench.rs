@@ -65,6 +65,69 @@ async fn the_floors_and_a_slow_store_are_measured_beside_the_engine() {
 }
 
 #[tokio::test]
+async fn a_join_with_a_static_table_gives_what_a_batch_gives() {
+    each_gives_what_a_batch_gives(&["h14"]).await;
+}
+
+#[tokio::test]
+async fn exactly_once_goes_with_a_slow_store_and_memory_is_shown_over_time() {
+    let args =
+        ["--queries", "p0", "--rates", "200", "--seconds", "2", "--warm-up", "1", "--subjects", "slow-store"];
+    let more = ["--trigger", "continuous:100ms", "--delivery", "exactly-once"];
+    let report = bench(&[&args[..], &more[..]].concat()).await;
+    assert_eq!(report["settings"]["delivery"], "exactly-once");
+    let run = &report["runs"][0];
+    assert_eq!(
+        (&run["subject"], &run["output"]["sameAsBatch"]),
+        (&"slow-store".into(), &true.into()),
+        "{run}"
+    );
+    let memory = &run["rssMib"];
+    assert!(memory["overSeconds"].as_array().is_some_and(|points| points.len() >= 4), "{memory}");
+    for quarter in ["firstQuarter", "lastQuarter"] {
+        assert!(memory[quarter].as_f64() > Some(1.0), "{memory}");
+    }
+}
+
+#[tokio::test]
+async fn the_rate_that_a_subject_sustains_is_found() {
+    let engine = env!("CARGO_BIN_EXE_epochflow");
+    // Lets only the first record pass, and probes: a run of more records than one is not kept up with.
+    let folder = tempfile::tempdir().unwrap();
+    let only = folder.path().join("only");
+    std::fs::write(&only, [1]).unwrap();
+    let lossy = format!(
+        "lossy={engine} bench relay --brokers {{brokers}} --from {{from}} --to {{to}} --partitions {{partitions}} \
+         --to-partitions 1 --linger-ms 0 --only {}",
+        only.display()
+    );
+    let args =
+        ["--sustainable", "--rates", "1", "--seconds", "1", "--warm-up", "0", "--subjects", "epochflow"];
+    let report = bench(&[&args[..], &["--rates-up-to", "4", "--subject-command", &lossy]].concat()).await;
+    let found = |subject: &str| {
+        let runs = report["runs"].as_array().unwrap();
+        let found = runs.iter().find(|run| run["subject"] == subject && run["sustainedRate"].is_u64());
+        found.unwrap()["sustainedRate"].as_u64().unwrap()
+    };
+    assert_eq!((found("epochflow"), found("lossy")), (4, 1));
+}
+
+#[tokio::test]
+async fn an_idle_query_and_starting_and_stopping_are_measured() {
+    let report = bench(&["--idle", "1"]).await;
+    let idle = &report["runs"][0];
+    assert!(idle["coreShare"].as_f64().is_some_and(|share| (0.0..2.0).contains(&share)), "{idle}");
+
+    let report = bench(&["--start", "2", "--queries", "h6", "--delivery", "exactly-once"]).await;
+    let start = &report["runs"][0];
+    assert_eq!((&start["epochs"], &start["times"]), (&100.into(), &2.into()), "{start}");
+    for part in ["startSeconds", "stopSeconds"] {
+        assert!(start[part]["median"].as_f64() > Some(0.0), "{start}");
+        assert!(start[part]["max"].as_f64() >= start[part]["median"].as_f64(), "{start}");
+    }
+}
+
+#[tokio::test]
 async fn a_drain_checks_its_output_and_takes_other_engines() {
     let engine = env!("CARGO_BIN_EXE_epochflow");
     // A command line such as another engine's: here it is our own relay under another name.

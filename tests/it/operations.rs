@@ -339,6 +339,18 @@ async fn what_to_json_writes_from_json_reads_back() {
 }
 
 #[tokio::test]
+async fn a_record_is_parsed_once_however_many_of_its_fields_are_read() {
+    let session = session(&Script::new(1), &Recording::default());
+    let sql = "SELECT a * 2 AS x, b, to_json(named_struct('a', a, 'c', c)) AS y
+               FROM (SELECT line['a'] AS a, line['b'] AS b, line['c'] AS c
+                     FROM (SELECT from_json(text, 'a INT, b STRING, c DECIMAL(9, 2)') AS line FROM events))
+               WHERE b <> 'x' AND c > 1";
+    let plan = session.sql(sql).await.unwrap().write_stream().format("noop").explain().await.unwrap();
+    let (_, physical) = plan.split_once("physical plan").unwrap();
+    assert_eq!(physical.matches("from_json(").count(), 1, "{plan}");
+}
+
+#[tokio::test]
 async fn a_schema_of_from_json_that_has_no_meaning_is_told_at_planning() {
     let session = session(&Script::new(1), &Recording::default());
     for (schema, hint) in [("'a WORD'", "no type 'WORD'"), ("text", "its schema as a text")] {

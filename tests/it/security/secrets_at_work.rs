@@ -5,9 +5,9 @@ use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 
 use super::secrets::{SECRET, Told};
+use crate::support::broker::OwnBroker;
 use crate::support::engine::{Engine, pipeline};
 use crate::support::eventually;
-use crate::support::broker::OwnBroker;
 use crate::support::kafka::Sender;
 use crate::support::s3::Bucket;
 

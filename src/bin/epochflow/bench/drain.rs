@@ -16,6 +16,8 @@ use super::{Result, Settings, receive, record, stream};
 const LINGER_MS: &str = "5";
 /// Without any output for so long, a drain has failed.
 const STALLED_AFTER: Duration = Duration::from_secs(60);
+/// The same for the first output: a virtual machine with a cluster in it may take its time.
+const STARTS_WITHIN: Duration = Duration::from_secs(180);
 
 /// What one drain gave.
 #[derive(Debug)]
@@ -102,7 +104,7 @@ impl Reservoir {
             let count = value["received"].as_u64().unwrap_or_default();
             if count > seen {
                 (seen, last_change) = (count, Instant::now());
-            } else if last_change.elapsed() > STALLED_AFTER {
+            } else if last_change.elapsed() > if seen == 0 { STARTS_WITHIN } else { STALLED_AFTER } {
                 return Err(format!("{seen} of {} records came out, then none", must_come.count).into());
             }
         };

@@ -8,7 +8,7 @@ use arrow::array::{ArrayRef, AsArray, BinaryArray, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
 use datafusion::execution::FunctionRegistry;
-use datafusion::prelude::SessionContext;
+use datafusion::prelude::{SessionConfig, SessionContext};
 use epochflow::StreamSession;
 
 use super::Result;
@@ -99,7 +99,9 @@ pub(super) fn read_passes(path: &Path) -> Result<impl Fn(i64) -> bool> {
 
 /// DataFusion as it comes, with a stream session's functions and none of its rules.
 async fn batch_context() -> Result<SessionContext> {
-    let mut context = SessionContext::new();
+    // As in streams: with it a record would be parsed once for each field.
+    let config = SessionConfig::new().set_bool("datafusion.optimizer.enable_leaf_expression_pushdown", false);
+    let mut context = SessionContext::new_with_config(config);
     datafusion_functions_json::register_all(&mut context)?;
     let streams = StreamSession::new()?;
     let functions = streams.context().state();

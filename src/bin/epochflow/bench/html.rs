@@ -61,6 +61,10 @@ fn charts(groups: &[Group<'_, Run>]) -> Result<String> {
         }
         lines
     };
+    let memory = |(colour, group): (usize, &Group<'_, Run>)| {
+        let points = group.runs.first().map(|run| run.memory.points.clone()).unwrap_or_default();
+        Line { colour, width: 2, points }
+    };
     let seconds = |second: &f64| format!("{second:.0}");
     let time = |y, log_y| Axes { x: "seconds", y, x_label: &seconds, log_y };
     // Whole nines only.
@@ -88,6 +92,10 @@ fn charts(groups: &[Group<'_, Run>]) -> Result<String> {
         (
             "Throughput over time",
             chart(&time("records/s", false), &over_time(&[(2, |slice| slice.records_per_second)]))?,
+        ),
+        (
+            "Memory over time, warm-up included",
+            chart(&time("MiB", false), &groups.iter().enumerate().map(memory).collect::<Vec<_>>())?,
         ),
     ];
     let mut html = String::new();

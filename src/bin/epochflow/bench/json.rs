@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::Settings;
 use super::drain::Drain;
-use super::outcome::{Output, Run, quantile_ms};
+use super::outcome::{Memory, Output, Run, quantile_ms};
 
 /// What was measured and on what.
 pub(super) fn settings(settings: &Settings) -> Value {
@@ -22,6 +22,7 @@ pub(super) fn settings(settings: &Settings) -> Value {
         "repeat": settings.repeat,
         "partitions": settings.partitions,
         "trigger": settings.trigger.to_string(),
+        "delivery": settings.delivery.map(|delivery| delivery.to_string()),
         "storeDelayMs": settings.store_delay.as_millis() as u64,
         "cores": std::thread::available_parallelism().map_or(0, usize::from),
         "cpu": model.trim_start_matches([' ', '\t', ':']),
@@ -44,7 +45,16 @@ pub(super) fn run(run: &Run) -> Value {
         "recordsPerSecond": run.records_per_second,
         "cpuSecondsPerMillion": run.cpu_seconds_per_million,
         "peakRssMib": run.usage.map(|usage| usage.peak_rss_mib),
+        "rssMib": memory(&run.memory),
         "output": output(&run.output),
+    })
+}
+
+fn memory(memory: &Memory) -> Value {
+    json!({
+        "firstQuarter": memory.quarters().map(|quarters| quarters.0),
+        "lastQuarter": memory.quarters().map(|quarters| quarters.1),
+        "overSeconds": memory.points,
     })
 }
 

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::clients::Topics;
 use super::expected::Expected;
 use super::live::Live;
-use super::outcome::{EpochEnds, Output, Run, histogram, timeline};
+use super::outcome::{EpochEnds, Memory, Output, Run, histogram, timeline};
 use super::process::{Child, Line, Lines, Role};
 use super::receive::{self, Sample};
 use super::record::Digest;
@@ -63,10 +63,11 @@ pub(super) fn run(
         lines,
         engine: Vec::new(),
     };
+    let sampling = settings.memory_every();
     crew.await_ready()?;
     let before = crew.usage()?;
     crew.sender.tell()?;
-    let (delay, received, duplicates) = crew.watch(live)?;
+    let Watched { delay, received, duplicates, memory } = crew.watch(live, sampling)?;
     let usage = crew.usage()?.zip(before);
     let usage =
         usage.map(|(after, before)| Usage { cpu_seconds: after.cpu_seconds - before.cpu_seconds, ..after });
@@ -87,6 +88,7 @@ pub(super) fn run(
         usage,
         cpu_seconds_per_million: usage.map(|usage| usage.cpu_seconds * 1e6 / expected.sent.count as f64),
         timeline: timeline(&measured),
+        memory,
     })
 }
 
@@ -96,6 +98,16 @@ fn rate_of(samples: &[Sample]) -> f64 {
         (Some(first), Some(last)) if last > first => samples.len() as f64 * 1e9 / (last - first) as f64,
         _ => 0.0,
     }
+}
+
+/// What was seen of a run from its start to its end.
+struct Watched {
+    /// How late the generator was.
+    delay: Delay,
+    received: Digest,
+    /// Records that came twice.
+    duplicates: u64,
+    memory: Memory,
 }
 
 /// The processes of a run.
@@ -132,12 +144,18 @@ impl Crew {
         Err(format!("nothing came out within {} s", READY_WITHIN.as_secs()).into())
     }
 
-    /// Watches the run to its end: how late the generator was, what came out, and how many records came twice.
-    fn watch(&mut self, live: &Live) -> Result<(Delay, Digest, u64)> {
+    /// Watches the run to its end, and how much memory the subject has, at that distance.
+    fn watch(&mut self, live: &Live, sampling: Duration) -> Result<Watched> {
         let (mut delay, mut output, mut give_up) = (None, None, None);
+        let (start, mut memory) = (Instant::now(), Memory::default());
         loop {
             if let (Some(delay), Some((received, duplicates))) = (delay, output) {
-                return Ok((delay, received, duplicates));
+                return Ok(Watched { delay, received, duplicates, memory });
+            }
+            if start.elapsed() >= sampling * memory.points.len() as u32
+                && let Some(usage) = self.usage()?
+            {
+                memory.points.push((start.elapsed().as_secs_f64(), usage.rss_mib));
             }
             match self.next()? {
                 Some(Line { from: Role::Sender, value }) => {

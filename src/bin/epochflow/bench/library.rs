@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use clap::Args;
 use datafusion::prelude::SessionConfig;
-use epochflow::Trigger;
 use epochflow::checkpoint::{Checkpoint, CheckpointStore};
+use epochflow::{Delivery, Trigger};
 use object_store::memory::InMemory;
 use object_store::throttle::{ThrottleConfig, ThrottledStore};
 
@@ -24,6 +24,8 @@ pub(super) struct Library {
     /// How long the checkpoint's store takes for a write.
     #[arg(long, value_parser = epochflow::parse_duration)]
     store_delay: Duration,
+    #[arg(long, value_parser = crate::delivery)]
+    delivery: Option<Delivery>,
 }
 
 impl Library {
@@ -34,7 +36,11 @@ impl Library {
         let checkpoint =
             Checkpoint::from_store(CheckpointStore::from_object_store(store, "checkpoint".into()));
         let session = run::session(&self.pipeline, &AccessArgs::default(), SessionConfig::new())?;
-        let writer = run::read(&session, &self.pipeline).await?.checkpoint(checkpoint).trigger(self.trigger);
+        let mut writer =
+            run::read(&session, &self.pipeline).await?.checkpoint(checkpoint).trigger(self.trigger);
+        if let Some(delivery) = self.delivery {
+            writer = writer.delivery(delivery);
+        }
         Ok(run::until_told_to_stop(writer, ProgressMode::Json, interrupts).await?)
     }
 }

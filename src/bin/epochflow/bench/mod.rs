@@ -24,6 +24,7 @@ mod record;
 mod relay;
 mod schedule;
 mod send;
+mod start;
 mod stats;
 mod stream;
 mod subject;
@@ -36,7 +37,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use epochflow::{Error, ErrorKind, Trigger, parse_duration};
+use epochflow::{Delivery, Error, ErrorKind, Trigger, parse_duration};
 use serde_json::{Value, json};
 
 use self::clients::Isolation;
@@ -76,7 +77,7 @@ enum Part {
 }
 
 /// What to measure, and how.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 struct Settings {
     /// HOST:PORT of a broker
     #[arg(long)]
@@ -113,6 +114,9 @@ struct Settings {
     /// The engine's trigger
     #[arg(long, default_value = "continuous:1s", value_parser = crate::trigger)]
     trigger: Trigger,
+    /// What the engine's sink promises: at-least-once or exactly-once [default: the engine's]
+    #[arg(long, value_parser = crate::delivery)]
+    delivery: Option<Delivery>,
     /// Folder or URL under which each run of the engine gets a checkpoint [default: a temporary folder]
     #[arg(long)]
     checkpoint: Option<String>,
@@ -137,9 +141,15 @@ struct Settings {
     /// Find the highest rate that each subject sustains instead, from the first of --rates on
     #[arg(long, conflicts_with = "drain")]
     sustainable: bool,
+    /// With --sustainable: do not try higher rates than this
+    #[arg(long, requires = "sustainable", value_name = "RATE", value_parser = clap::value_parser!(u64).range(1..))]
+    rates_up_to: Option<u64>,
     /// Measure an idle query instead: processor time over so many seconds, on an empty topic of 16 partitions
     #[arg(long, value_name = "SECONDS", conflicts_with_all = ["drain", "sustainable"], value_parser = clap::value_parser!(u64).range(1..))]
     idle: Option<u64>,
+    /// Measure starting and stopping instead: so many times, on a checkpoint of 100 epochs
+    #[arg(long, value_name = "TIMES", conflicts_with_all = ["drain", "sustainable", "idle"], value_parser = clap::value_parser!(u64).range(1..))]
+    start: Option<u64>,
     /// Also write every run's figures to this file
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -191,16 +201,14 @@ struct Results {
 async fn measure(settings: &Settings) -> Result<()> {
     let live = Live::new();
     let mut results = Results::default();
-    let measured = match (settings.drain, settings.idle) {
-        (Some(records), _) => measure_drains(settings, records, &live, &mut results).await,
-        (None, Some(seconds)) => {
-            for query in &settings.queries {
-                results.others.push(idle::measure(settings, query, seconds).await?);
-            }
-            Ok(())
-        }
-        (None, None) if settings.sustainable => measure_sustainable(settings, &live, &mut results).await,
-        (None, None) => measure_latency(settings, &live, &mut results).await,
+    let measured = if let Some(records) = settings.drain {
+        measure_drains(settings, records, &live, &mut results).await
+    } else if settings.idle.is_some() || settings.start.is_some() {
+        measure_without_load(settings, &live, &mut results).await
+    } else if settings.sustainable {
+        measure_sustainable(settings, &live, &mut results).await
+    } else {
+        measure_latency(settings, &live, &mut results).await
     };
     live.clear();
     // What has been measured until something failed is worth keeping.
@@ -255,11 +263,26 @@ async fn measure_drains(settings: &Settings, records: u64, live: &Live, results:
     Ok(())
 }
 
+async fn measure_without_load(settings: &Settings, live: &Live, results: &mut Results) -> Result<()> {
+    for query in &settings.queries {
+        if let Some(seconds) = settings.idle {
+            results.others.push(idle::measure(settings, query, seconds).await?);
+        }
+        if let Some(times) = settings.start {
+            // As many records as let some pass, whichever the query.
+            const ROWS: u64 = 5_000;
+            let expected = settings.expected(query, ROWS).await?;
+            results.others.push(start::measure(settings, query, &expected, times, live)?);
+        }
+    }
+    Ok(())
+}
+
 async fn measure_sustainable(settings: &Settings, live: &Live, results: &mut Results) -> Result<()> {
     let first = settings.rates.first().copied().unwrap_or(1_000);
     for query in &settings.queries {
         for (repeat, subject) in settings.turns() {
-            let mut search = Search::new(first);
+            let mut search = Search::new(first, settings.rates_up_to);
             let mut limit = None;
             while let Some(rate) = search.next() {
                 live.doing(format!("{}, repeat {repeat}, {}: {rate}/s", query.id, subject.name()));
@@ -325,6 +348,12 @@ impl Settings {
     /// How many records a run sends, warm-up included.
     fn records(&self, rate: u64) -> u64 {
         self.warm_up_records(rate) + rate * self.seconds
+    }
+
+    /// How often memory is looked at: often enough for a curve, and seldom enough to cost nothing.
+    fn memory_every(&self) -> Duration {
+        const POINTS: u32 = 400;
+        (Duration::from_secs(self.warm_up + self.seconds) / POINTS).max(Duration::from_millis(500))
     }
 
     async fn expected(&self, query: &Query, records: u64) -> Result<Expected> {

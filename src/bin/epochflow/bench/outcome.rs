@@ -6,7 +6,7 @@ use super::receive::Sample;
 use super::record::Digest;
 use super::send::Delay;
 use super::sys::Usage;
-use super::{Case, Result};
+use super::{Case, Result, stats};
 
 /// What came out, against what DataFusion gives as a batch over the same rows.
 #[derive(Clone, Copy, Debug)]
@@ -52,6 +52,23 @@ pub(super) struct Slice {
     pub(super) records_per_second: f64,
 }
 
+/// A subject's resident memory in the course of a run, warm-up included.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    /// Seconds since the generator started, and MiB.
+    pub(super) points: Vec<(f64, f64)>,
+}
+
+impl Memory {
+    /// Medians of the first quarter and of the last: memory that grows shows as a difference. The very first points may be
+    /// from before all parts of the subject have worked once, hence medians.
+    pub(super) fn quarters(&self) -> Option<(f64, f64)> {
+        let quarter = self.points.len() / 4;
+        let of = |points: &[(f64, f64)]| stats::median(points.iter().map(|point| point.1).collect());
+        of(&self.points[..quarter]).zip(of(&self.points[self.points.len() - quarter..]))
+    }
+}
+
 /// One run of one subject.
 #[derive(Debug)]
 pub(super) struct Run {
@@ -68,6 +85,7 @@ pub(super) struct Run {
     pub(super) usage: Option<Usage>,
     pub(super) cpu_seconds_per_million: Option<f64>,
     pub(super) timeline: Vec<Slice>,
+    pub(super) memory: Memory,
 }
 
 impl Run {
@@ -165,6 +183,14 @@ mod tests {
         assert_eq!(slices.len(), 4);
         assert_eq!((slices[1].second, slices[1].p50_ms, slices[1].records_per_second), (0.25, 1.0, 1_000.0));
         assert!(timeline(&[]).is_empty());
+    }
+
+    #[test]
+    fn memory_that_grows_shows_between_the_quarters() {
+        let memory = |mib: fn(usize) -> f64| Memory { points: (0..40).map(|i| (i as f64, mib(i))).collect() };
+        assert_eq!(memory(|_| 7.0).quarters(), Some((7.0, 7.0)));
+        assert_eq!(memory(|i| i as f64).quarters(), Some((4.5, 34.5)));
+        assert_eq!(Memory { points: vec![(0.0, 1.0)] }.quarters(), None);
     }
 
     #[test]

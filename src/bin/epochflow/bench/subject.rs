@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::process::Command;
 
+use epochflow::Delivery;
+
 use super::process::{Child, Lines, Role};
 use super::query::Query;
 use super::{Result, Settings, expected};
@@ -129,6 +131,7 @@ fn engine(settings: &Settings, variant: Variant, query: &Query, route: &Route<'_
         let mut command = settings.this_program("library")?;
         command.arg(pipeline).args(["--trigger", &trigger, "--store-delay"]);
         command.arg(format!("{}ms", settings.store_delay.as_millis()));
+        add_delivery(&mut command, settings.delivery);
         return Ok(command);
     }
     let mut command = match &settings.epochflow {
@@ -142,10 +145,16 @@ fn engine(settings: &Settings, variant: Variant, query: &Query, route: &Route<'_
     };
     command.arg("run").arg(pipeline).args(["--checkpoint", &checkpoint]);
     command.args(["--trigger", &trigger, "--progress", "json"]);
-    if variant == Variant::ExactlyOnce {
-        command.args(["--delivery", "exactly-once"]);
-    }
+    let delivery =
+        if variant == Variant::ExactlyOnce { Some(Delivery::ExactlyOnce) } else { settings.delivery };
+    add_delivery(&mut command, delivery);
     Ok(command)
+}
+
+fn add_delivery(command: &mut Command, delivery: Option<Delivery>) {
+    if let Some(delivery) = delivery {
+        command.args(["--delivery", &delivery.to_string()]);
+    }
 }
 
 fn rival(settings: &Settings, template: &str, query: &Query, route: &Route<'_>) -> Command {

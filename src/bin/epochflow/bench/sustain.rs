@@ -42,11 +42,13 @@ pub(super) struct Search {
     next: Option<u64>,
     sustained: u64,
     too_high: Option<u64>,
+    highest: u64,
 }
 
 impl Search {
-    pub(super) fn new(first: u64) -> Self {
-        Self { next: Some(first), sustained: 0, too_high: None }
+    /// Begins with `first`, and tries nothing above `highest`.
+    pub(super) fn new(first: u64, highest: Option<u64>) -> Self {
+        Self { next: Some(first), sustained: 0, too_high: None, highest: highest.unwrap_or(u64::MAX) }
     }
 
     /// The rate to try, until the answer is known.
@@ -63,7 +65,8 @@ impl Search {
             self.too_high = Some(rate);
         }
         self.next = match self.too_high {
-            None => Some(self.sustained * 2),
+            None if self.sustained >= self.highest => None,
+            None => Some((self.sustained * 2).min(self.highest)),
             Some(high) if high - self.sustained <= 1.max((high as f64 * PRECISION) as u64) => None,
             Some(high) => Some(self.sustained.midpoint(high)),
         };
@@ -82,7 +85,7 @@ mod tests {
     #[test]
     fn the_search_finds_the_limit_within_a_tenth() {
         for limit in [3, 999, 1_000, 57_321, 250_000] {
-            let mut search = Search::new(1_000);
+            let mut search = Search::new(1_000, None);
             let mut tried = 0;
             while let Some(rate) = search.next() {
                 search.tried(rate <= limit);
@@ -94,6 +97,13 @@ mod tests {
             );
             assert!(tried < 20, "{tried} for {limit}");
         }
+    }
+
+    #[test]
+    fn nothing_above_the_highest_rate_is_tried() {
+        let mut search = Search::new(1_000, Some(5_000));
+        let tried: Vec<u64> = std::iter::from_fn(|| search.next().inspect(|_| search.tried(true))).collect();
+        assert_eq!((tried, search.sustained()), (vec![1_000, 2_000, 4_000, 5_000], 5_000));
     }
 
     #[test]

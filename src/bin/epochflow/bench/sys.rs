@@ -59,13 +59,15 @@ pub(super) fn signal_group(leader: u32, signal: libc::c_int) {
 pub(super) struct Usage {
     /// Sum of the peaks of its processes' resident memory.
     pub(super) peak_rss_mib: f64,
+    /// Their resident memory now.
+    pub(super) rss_mib: f64,
     /// User and system time of its living processes.
     pub(super) cpu_seconds: f64,
 }
 
 /// What the living processes of a group used since they began.
 pub(super) fn usage(leader: u32) -> Result<Usage> {
-    let mut total = Usage { peak_rss_mib: 0.0, cpu_seconds: 0.0 };
+    let mut total = Usage { peak_rss_mib: 0.0, rss_mib: 0.0, cpu_seconds: 0.0 };
     for entry in std::fs::read_dir("/proc")?.flatten() {
         let folder = entry.path();
         // Not a process, or one that has just ended.
@@ -83,10 +85,14 @@ pub(super) fn usage(leader: u32) -> Result<Usage> {
         let ticks = number(USER).zip(number(SYSTEM)).ok_or("no processor time in /proc")?;
         total.cpu_seconds += (ticks.0 + ticks.1) / TICKS_PER_SECOND;
         let status = std::fs::read_to_string(folder.join("status")).unwrap_or_default();
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
         // A process that has ended and waits to be reaped has no memory.
-        let kib = peak.and_then(|text| text.trim().trim_end_matches(" kB").parse::<f64>().ok());
-        total.peak_rss_mib += kib.unwrap_or_default() / 1024.0;
+        let mib = |name: &str| {
+            let text = status.lines().find_map(|line| line.strip_prefix(name));
+            let kib = text.and_then(|text| text.trim().trim_end_matches(" kB").parse::<f64>().ok());
+            kib.unwrap_or_default() / 1024.0
+        };
+        total.peak_rss_mib += mib("VmHWM:");
+        total.rss_mib += mib("VmRSS:");
     }
     Ok(total)
 }
