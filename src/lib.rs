@@ -24,6 +24,8 @@ mod options;
 mod plan;
 mod provenance;
 mod query;
+#[doc(hidden)]
+pub mod seams;
 mod session;
 mod sink;
 mod source;

@@ -4,8 +4,11 @@
 //! its query manager.
 
 mod catalog;
+mod constants;
 mod dialect;
 mod manager;
+mod nesting;
+mod panics;
 mod place;
 mod query_options;
 mod reader;
@@ -209,6 +212,11 @@ impl StreamSession {
     /// # Errors
     /// The statement does not parse, names what is not there, or asks for what no trigger supports on a stream.
     pub async fn sql(&self, statement: &str) -> Result<DataFrame> {
+        nesting::check(statement)?;
+        panics::caught(self.planned(statement)).await
+    }
+
+    async fn planned(&self, statement: &str) -> Result<DataFrame> {
         let state = self.context.state();
         let parsed = state.sql_to_statement(statement, &state.config().options().sql_parser.dialect)?;
         let plan = statement::plan(self, parsed).await?;
@@ -221,7 +229,8 @@ impl StreamSession {
     /// # Errors
     /// A statement does not parse, is not one of these, or names what is not there.
     pub async fn pipeline(&self, sql: &str) -> Result<DataStreamWriter> {
-        sql::pipeline(self, sql).await
+        nesting::check(sql)?;
+        panics::caught(sql::pipeline(self, sql)).await
     }
 
     async fn execute(&self, plan: LogicalPlan) -> Result<DataFrame> {
@@ -264,6 +273,12 @@ impl SessionCore {
             unknown("sink", format, sinks.keys().map(String::as_str).chain([writer::MEMORY]))
         })
     }
+}
+
+/// # Errors
+/// A value that has no meaning.
+pub(crate) fn check_query_options(options: &Options) -> Result<()> {
+    query_options::QueryOptions::new(options, &settings::Settings::default()).map(drop)
 }
 
 fn unknown(what: &str, format: &str, known: impl IntoIterator<Item = impl AsRef<str>>) -> Error {

@@ -12,8 +12,8 @@ use datafusion::sql::sqlparser::ast::{
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 
-use super::StreamSession;
 use super::place::Place;
+use super::{StreamSession, constants};
 use crate::error::Result;
 use crate::plan::lateral;
 use crate::plan::support::{find_unsupported, reads_stream};
@@ -30,6 +30,7 @@ pub(super) async fn plan(session: &StreamSession, mut statement: Statement) -> R
     let streams = streams(session, &statement).await?;
     let state = session.context.state();
     let plan = lateral::lift(state.statement_to_plan(statement.clone()).await?)?;
+    constants::check(&plan)?;
     let query = match &plan {
         LogicalPlan::Ddl(DdlStatement::CreateView(view)) => view.input.as_ref(),
         LogicalPlan::Ddl(_) | LogicalPlan::Explain(_) | LogicalPlan::Statement(_) => return Ok(plan),
