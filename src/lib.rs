@@ -25,6 +25,8 @@ mod options;
 mod plan;
 mod provenance;
 mod query;
+#[doc(hidden)]
+pub mod seams;
 mod secrets;
 mod session;
 mod sink;

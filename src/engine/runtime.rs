@@ -70,6 +70,8 @@ fn runtime(name: &str) -> Result<Runtime> {
     Builder::new_multi_thread()
         .worker_threads(1)
         .thread_name(name)
+        // Expressions are evaluated, and plans freed, by a call a level. Memory is used as it is touched.
+        .thread_stack_size(16 << 20)
         .enable_all()
         .build()
         .map_err(|e| Error::new(ErrorKind::Environment, "cannot start the engine's threads").with_source(e))

@@ -87,11 +87,17 @@ enum Step {
     Each,
 }
 
+/// Steps of a path at most: as deep as JSON is read elsewhere. A path may come with a record.
+const MAX_STEPS: usize = 128;
+
 /// `$.field`, `$['field']`, `$[0]` and `$[*]`, one after the other.
 fn steps(path: &str) -> Option<Vec<Step>> {
     let mut rest = path.strip_prefix('$')?;
     let mut steps = Vec::new();
     while !rest.is_empty() {
+        if steps.len() == MAX_STEPS {
+            return None;
+        }
         if let Some(named) = rest.strip_prefix('.') {
             let end = named.find(['.', '[']).unwrap_or(named.len());
             let (name, after) = named.split_at(end);
@@ -221,5 +227,16 @@ mod tests {
             assert_eq!(found.as_deref(), expected, "{path}");
         }
         assert_eq!(get(r#"{"s":1"#, &steps("$.s").unwrap()), None);
+    }
+
+    #[test]
+    fn a_path_without_end_is_no_path() {
+        let json = |depth| format!("{}1{}", "[".repeat(depth), "]".repeat(depth));
+        let path = steps(&format!("${}", "[0]".repeat(MAX_STEPS))).unwrap();
+        assert_eq!(get(&json(MAX_STEPS), &path).as_deref(), Some("1"));
+        for step in ["[0]", "[*]", ".a"] {
+            assert_eq!(steps(&format!("${}", step.repeat(100_000))), None, "{step}");
+        }
+        assert_eq!(get(&json(100_000), &steps("$").unwrap()).unwrap().len(), 200_001);
     }
 }

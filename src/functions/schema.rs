@@ -12,13 +12,13 @@ use arrow::datatypes::{DataType, Field, FieldRef, Fields, TimeUnit};
 /// What was expected, and where it was looked for.
 pub(super) fn parse(text: &str) -> Result<DataType, String> {
     let tokens = tokens(text)?;
-    let mut as_type = Parser { tokens: &tokens };
+    let mut as_type = Parser { tokens: &tokens, depth: 0 };
     if let Ok(data_type) = as_type.data_type()
         && as_type.tokens.is_empty()
     {
         return Ok(data_type);
     }
-    let mut parser = Parser { tokens: &tokens };
+    let mut parser = Parser { tokens: &tokens, depth: 0 };
     let fields = parser.fields()?;
     match parser.tokens.first() {
         None => Ok(DataType::Struct(fields)),
@@ -84,8 +84,12 @@ fn quoted(chars: &mut Peekable<Chars<'_>>, quote: char) -> Result<String, String
     Err(format!("a closing {quote} is missing"))
 }
 
+/// Types within types at most: each is a call on the stack, here and where values are read.
+const MAX_DEPTH: usize = 64;
+
 struct Parser<'a> {
     tokens: &'a [Token],
+    depth: usize,
 }
 
 impl Parser<'_> {
@@ -149,6 +153,16 @@ impl Parser<'_> {
     }
 
     fn data_type(&mut self) -> Result<DataType, String> {
+        if self.depth == MAX_DEPTH {
+            return Err(format!("types nest more than {MAX_DEPTH} deep"));
+        }
+        self.depth += 1;
+        let data_type = self.data_type_within();
+        self.depth -= 1;
+        data_type
+    }
+
+    fn data_type_within(&mut self) -> Result<DataType, String> {
         let name = match self.next() {
             Some(Token::Word(name)) => name.to_ascii_uppercase(),
             Some(token) => return Err(format!("expected a type, not {}", token.shown())),
@@ -257,6 +271,16 @@ mod tests {
             ("v VARCHAR(10), d DECIMAL", r#"Struct("v": Utf8, "d": Decimal128(10, 0))"#),
         ] {
             assert_eq!(parse(text).map(|t| t.to_string()).as_deref(), Ok(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_schema_without_end_is_refused() {
+        let nested = |depth: usize| format!("{}INT{}", "ARRAY<".repeat(depth), ">".repeat(depth));
+        assert!(parse(&nested(MAX_DEPTH - 1)).is_ok());
+        for schema in [nested(MAX_DEPTH), nested(100_000), format!("a {}", "STRUCT<a: ".repeat(100_000))] {
+            let error = parse(&schema).unwrap_err();
+            assert!(error.contains("64 deep"), "{error}");
         }
     }
 

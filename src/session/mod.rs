@@ -5,9 +5,12 @@
 
 mod builder;
 mod catalog;
+mod constants;
 mod dialect;
 mod guard;
 mod manager;
+mod nesting;
+mod panics;
 mod parsing;
 mod place;
 mod query_options;
@@ -19,13 +22,11 @@ mod writer;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use datafusion::execution::SessionStateBuilder;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::{DataFrame, SessionConfig, SessionContext};
-use futures::FutureExt;
 use parking_lot::{Mutex, RwLock};
 
 pub use self::builder::StreamSessionBuilder;
@@ -229,9 +230,14 @@ impl StreamSession {
     /// # Errors
     /// The statement does not parse, names what is not there, or asks for what no trigger supports on a stream.
     pub async fn sql(&self, statement: &str) -> Result<DataFrame> {
+        nesting::check(statement)?;
+        panics::caught(Box::pin(self.planned(statement))).await
+    }
+
+    async fn planned(&self, statement: &str) -> Result<DataFrame> {
         let state = self.context.state();
         let parsed = parsing::statement(&state, statement)?;
-        caught(Box::pin(async { self.execute(statement::plan(self, parsed).await?).await })).await
+        self.execute(statement::plan(self, parsed).await?).await
     }
 
     /// Reads a pipeline: statements that create tables and views, and one `INSERT INTO sink SELECT …`, which is handed
@@ -240,7 +246,8 @@ impl StreamSession {
     /// # Errors
     /// A statement does not parse, is not one of these, or names what is not there.
     pub async fn pipeline(&self, sql: &str) -> Result<DataStreamWriter> {
-        caught(Box::pin(sql::pipeline(self, sql))).await
+        nesting::check(sql)?;
+        panics::caught(Box::pin(sql::pipeline(self, sql))).await
     }
 
     async fn execute(&self, plan: LogicalPlan) -> Result<DataFrame> {
@@ -285,16 +292,10 @@ impl SessionCore {
     }
 }
 
-/// Planning calls functions on constants, of the user's too: one that panics is an error of the query.
-///
 /// # Errors
-/// That of `planning`, or that it has panicked.
-async fn caught<T>(planning: impl Future<Output = Result<T>> + Unpin) -> Result<T> {
-    AssertUnwindSafe(planning).catch_unwind().await.unwrap_or_else(|panic| {
-        let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-        let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
-        Err(Error::internal(format!("planning the query panicked: {text}")))
-    })
+/// A value that has no meaning.
+pub(crate) fn check_query_options(options: &Options) -> Result<()> {
+    query_options::QueryOptions::new(options, &settings::Settings::default()).map(drop)
 }
 
 fn unknown(what: &str, format: &str, known: impl IntoIterator<Item = impl AsRef<str>>) -> Error {

@@ -13,7 +13,7 @@ use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 
 use super::place::Place;
-use super::{StreamSession, guard};
+use super::{StreamSession, constants, guard};
 use crate::error::Result;
 use crate::plan::lateral;
 use crate::plan::support::{find_unsupported, reads_stream};
@@ -31,6 +31,7 @@ pub(super) async fn plan(session: &StreamSession, mut statement: Statement) -> R
     let state = session.context.state();
     let plan = lateral::lift(state.statement_to_plan(statement.clone()).await?)?;
     guard::check(session, &plan).await?;
+    constants::check(&plan)?;
     let query = match &plan {
         LogicalPlan::Ddl(DdlStatement::CreateView(view)) => view.input.as_ref(),
         LogicalPlan::Ddl(_) | LogicalPlan::Explain(_) | LogicalPlan::Statement(_) => return Ok(plan),

@@ -11,7 +11,7 @@ use datafusion::prelude::DataFrame;
 
 use super::query_options::{DEAD_LETTER_TOPIC, DELIVERY, PROVENANCE, QueryOptions, of_sink};
 use super::settings::{Settings, SqlDialect};
-use super::{SessionCore, caught};
+use super::{SessionCore, panics};
 use crate::checkpoint::Checkpoint;
 use crate::engine::{self, QuerySpec};
 use crate::epoch::EpochId;
@@ -193,8 +193,8 @@ impl DataStreamWriter {
     /// # Errors
     /// The query asks for what no trigger supports, or the sink does not take its columns.
     pub async fn explain(self) -> Result<String> {
-        let (_, planned, sink) =
-            self.plan(&QueryOptions::new(&self.options, &Settings::of(self.state.config()))?).await?;
+        let options = QueryOptions::new(&self.options, &Settings::of(self.state.config()))?;
+        let (_, planned, sink) = panics::caught(Box::pin(self.plan(&options))).await?;
         let sink = sink.map_or_else(|| MEMORY.to_owned(), |sink| sink.description());
         Ok(format!("sink {sink}, trigger {}\n\n{}", self.trigger, planned.explain()))
     }
@@ -208,7 +208,7 @@ impl DataStreamWriter {
     pub async fn export_spark(self, trigger: SparkTrigger) -> Result<SparkExport> {
         let settings = Settings::of(self.state.config());
         let options = QueryOptions::new(&self.options, &settings)?;
-        self.plan(&options).await?;
+        panics::caught(Box::pin(self.plan(&options))).await?;
         let refused = |place: &str, what: &str, way_out: &str| {
             let (place, what, way_out) = (place.into(), what.into(), way_out.into());
             Ok(SparkExport::Refused(vec![SparkDifference { place, what, way_out }]))
@@ -246,7 +246,7 @@ impl DataStreamWriter {
     /// is gone; a query with the same name or id is active in this session.
     pub async fn start(mut self) -> Result<StreamingQuery> {
         let options = QueryOptions::new(&self.options, &Settings::of(self.state.config()))?;
-        let (core, planned, sink) = self.plan(&options).await?;
+        let (core, planned, sink) = panics::caught(Box::pin(self.plan(&options))).await?;
         let name_claim = self.name.as_deref().map(|name| core.hub.claim_name(name)).transpose()?;
         let checkpoint = match self.checkpoint.take() {
             Some(checkpoint) => checkpoint,
@@ -292,13 +292,10 @@ impl DataStreamWriter {
                 "the continuous trigger needs an interval between epochs of at least 1ms",
             ));
         }
-        let planned = caught(Box::pin(async {
-            match options.provenance {
-                Provenance::None => PlannedQuery::new(&self.state, self.plan.clone()).await,
-                Provenance::Headers => PlannedQuery::with_origins(&self.state, self.plan.clone()).await,
-            }
-        }));
-        let planned = planned.await?;
+        let planned = match options.provenance {
+            Provenance::None => PlannedQuery::new(&self.state, self.plan.clone()).await?,
+            Provenance::Headers => PlannedQuery::with_origins(&self.state, self.plan.clone()).await?,
+        };
         engine::check_sources(&planned, self.trigger)?;
         let sink = match (&self.code, self.format.as_deref()) {
             (Some(code), _) => self.code_sink(code, &core, &planned)?,

@@ -19,6 +19,7 @@ mod errors;
 mod exactly_once;
 mod exactly_once_crash;
 mod foreach;
+mod fuzz_corpus;
 mod kafka_data;
 mod kafka_loss;
 mod kafka_options;

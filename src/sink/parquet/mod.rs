@@ -162,3 +162,14 @@ fn compression(options: &Options) -> Result<(Compression, &'static str)> {
         _ => Err(invalid("compression", name, "none, snappy, gzip, lz4_raw or zstd")),
     }
 }
+
+/// An entry of the log, read and written.
+pub(crate) fn rewritten(text: &str) -> Result<String> {
+    format::encode(&format::present(format::decode(text)?))
+}
+
+/// Which of the log's files are to be read.
+pub(crate) fn names_to_read<'a>(names: impl Iterator<Item = &'a str>) -> Result<Vec<String>> {
+    let entries = format::to_read(names.filter_map(format::EntryName::parse).collect())?;
+    Ok(entries.iter().map(ToString::to_string).collect())
+}

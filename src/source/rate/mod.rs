@@ -25,6 +25,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::options::{Options, invalid, parse_duration};
 
 const FORMAT: &str = "rate";
+/// The end of the year 9999, in milliseconds since 1970.
+const LAST_MILLIS: i64 = 253_402_300_799_999;
 
 /// Makes rate sources.
 #[derive(Debug)]
@@ -177,6 +179,15 @@ impl RateSource {
         }
         let count = i64::from(self.partitions);
         for (number, place) in places {
+            if !(-count..=i64::MAX - count).contains(&place.value) {
+                return Err(damaged(format!(
+                    "partition {number} stands at value {}; expected {} to {}",
+                    place.value,
+                    -count,
+                    i64::MAX - count
+                )));
+            }
+            check_time(place.run_time_ms)?;
             if (place.value - i64::from(*number)).rem_euclid(count) != 0 {
                 return Err(damaged(format!("partition {number} cannot have handed out {}", place.value)));
             }
@@ -197,6 +208,15 @@ impl RateSource {
 
 fn damaged(what: impl fmt::Display) -> Error {
     Error::new(ErrorKind::Checkpoint, format!("offsets of a rate source: {what}"))
+}
+
+/// # Errors
+/// No clock can have shown it.
+fn check_time(millis: i64) -> Result<()> {
+    if (0..=LAST_MILLIS).contains(&millis) {
+        return Ok(());
+    }
+    Err(damaged(format!("it has the time {millis}; expected milliseconds since 1970, 0 to {LAST_MILLIS}")))
 }
 
 fn no_start() -> Error {
@@ -235,6 +255,7 @@ impl Source for RateSource {
         let created = start.trim().parse().map_err(|_| {
             damaged(format!("the query began at '{start}'; expected milliseconds since 1970"))
         })?;
+        check_time(created)?;
         self.state.lock().created_millis = Some(created);
         Ok(())
     }

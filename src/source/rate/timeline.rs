@@ -125,9 +125,9 @@ impl Pace {
     }
 }
 
-/// The first value at or after `from` that partition `number` of `partitions` hands out.
+/// The first value at or after `from` that partition `number` of `partitions` hands out. Saturates.
 pub(super) fn first_of(number: i64, partitions: i64, from: i64) -> i64 {
-    from + (number - from).rem_euclid(partitions)
+    from.saturating_add((number - from).rem_euclid(partitions))
 }
 
 #[cfg(test)]

@@ -31,7 +31,7 @@ impl S3Server {
 
     /// A way to the server that can be harmed.
     pub(crate) fn proxy(&self) -> Result<Proxy> {
-        Proxy::start(self.address)
+        Ok(Proxy::start(self.address)?)
     }
 
     /// A new bucket; `proxy` is the way that the engine takes to it.
