@@ -110,7 +110,7 @@ impl Query {
         for (epoch, start, end) in self.reported()? {
             outcome.note_committed(&start);
             outcome.note_committed(&end);
-            outcome.epochs.entry(epoch).or_default().insert(end);
+            outcome.note_reported(epoch, end);
         }
         self.shown.iter().for_each(|ends| outcome.note_committed(ends));
         Ok(outcome)
