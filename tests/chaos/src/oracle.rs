@@ -35,7 +35,7 @@ pub(crate) struct Outcome {
     /// What was known to be committed when each process started.
     pub(crate) floors: Vec<Ends>,
     /// The ends with which each epoch was reported.
-    epochs: BTreeMap<u64, BTreeSet<Ends>>,
+    pub(crate) epochs: BTreeMap<u64, BTreeSet<Ends>>,
 }
 
 /// What holds of a run that kept its guarantee.
