@@ -1,5 +1,6 @@
 //! A producer's transactions: one at a time, begun with its first record, each failure sorted by what helps.
 
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -15,6 +16,8 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// How long one call waits for the coordinator before it is made again.
 const CALL: Duration = Duration::from_secs(10);
+/// What a call may take beyond the time it was given before it is taken for one that never returns.
+const GRACE: Duration = Duration::from_secs(5);
 /// How long a failing call is made again: as long as a broker may reasonably be away.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Between two calls when the first one failed at once.
@@ -51,7 +54,7 @@ impl TransactionalProducer {
         config.set("transaction.timeout.ms", timeout.as_millis().to_string());
         let producer = AckedProducer::new(&config)?;
         let doing = format!("cannot begin to write in transactions under the transactional.id '{id}'");
-        repeated(&doing, || producer.inner.init_transactions(CALL))?;
+        repeated(&doing, || Ok(producer.inner.init_transactions(CALL)))?;
         Ok(Self { producer, state: Mutex::new(State::Idle), timeout })
     }
 
@@ -92,7 +95,7 @@ impl TransactionalProducer {
         &self,
         offsets: &[(Partition, Offset)],
         metadata: &str,
-        group: &ConsumerGroupMetadata,
+        group: &Arc<ConsumerGroupMetadata>,
     ) -> Result<()> {
         {
             let mut state = self.state.lock();
@@ -103,12 +106,12 @@ impl TransactionalProducer {
         }
         let producer = &self.producer.inner;
         let list = offset_list(offsets, metadata)?;
-        repeated("cannot put the sources' offsets into the transaction", || {
-            producer.send_offsets_to_transaction(&list, group, CALL)
-        })
-        // Nothing is in flight, so rdkafka's flush before it returns at once.
-        .and_then(|()| repeated("cannot commit the transaction", || producer.commit_transaction(CALL)))
-        .map_err(|error| self.explain(error))?;
+        self.send_offsets("cannot put the sources' offsets into the transaction", &list, group)
+            // Nothing is in flight, so rdkafka's flush before it returns at once.
+            .and_then(|()| {
+                repeated("cannot commit the transaction", || Ok(producer.commit_transaction(CALL)))
+            })
+            .map_err(|error| self.explain(error))?;
         *self.state.lock() = State::Idle;
         Ok(())
     }
@@ -118,7 +121,7 @@ impl TransactionalProducer {
     ///
     /// # Errors
     /// [`ErrorKind::Fenced`] if somebody has, or the brokers do not answer.
-    pub(crate) fn confirm(&self, place: &Partition, group: &ConsumerGroupMetadata) -> Result<()> {
+    pub(crate) fn confirm(&self, place: &Partition, group: &Arc<ConsumerGroupMetadata>) -> Result<()> {
         if !matches!(*self.state.lock(), State::Idle) {
             return Ok(());
         }
@@ -126,11 +129,35 @@ impl TransactionalProducer {
         let producer = &self.producer.inner;
         let list = offset_list(&[(place.clone(), 0)], "")?;
         let doing = "cannot find out whether another instance of this query has just taken over";
-        repeated(doing, || producer.send_offsets_to_transaction(&list, group, CALL))
-            .and_then(|()| repeated(doing, || producer.abort_transaction(CALL)))
+        self.send_offsets(doing, &list, group)
+            .and_then(|()| repeated(doing, || Ok(producer.abort_transaction(CALL))))
             .map_err(|error| self.explain(error))?;
         *self.state.lock() = State::Idle;
         Ok(())
+    }
+
+    /// librdkafka 2.12 gives no bound to this call: if the group's coordinator dies and is no longer among the cluster's
+    /// brokers when librdkafka next looks, the call never returns. Then its thread and client are given up.
+    fn send_offsets(
+        &self,
+        doing: &str,
+        offsets: &TopicPartitionList,
+        group: &Arc<ConsumerGroupMetadata>,
+    ) -> Result<()> {
+        repeated(doing, || {
+            let (producer, offsets, group) =
+                (Arc::clone(&self.producer.inner), offsets.clone(), Arc::clone(group));
+            let (answer, answered) = mpsc::channel();
+            std::thread::Builder::new()
+                .name("kafka-offsets".into())
+                .spawn(move || answer.send(producer.send_offsets_to_transaction(&offsets, &group, CALL)))
+                .map_err(|e| Error::new(ErrorKind::Environment, "cannot start a thread").with_source(e))?;
+            answered.recv_timeout(CALL + GRACE).map_err(|_| {
+                let waited = CALL + GRACE;
+                let reason = "the Kafka client gave no answer: it lost the group's coordinator";
+                Error::new(ErrorKind::Transient, format!("{doing}: {reason} ({waited:?})"))
+            })
+        })
     }
 
     /// The reason behind an error of this producer: records fail as *purged* when it is fenced, and a broker that has given
@@ -177,10 +204,13 @@ impl Drop for TransactionalProducer {
 }
 
 /// Calls again while librdkafka says that this may help: the call then goes on where it was.
-fn repeated(doing: &str, mut call: impl FnMut() -> Result<(), KafkaError>) -> Result<()> {
+///
+/// # Errors
+/// That of the call, or what kept it from being made or answered.
+fn repeated(doing: &str, mut call: impl FnMut() -> Result<Result<(), KafkaError>>) -> Result<()> {
     let started = Instant::now();
     loop {
-        match call() {
+        match call()? {
             Ok(()) => return Ok(()),
             Err(error) if may_go_on(&error) && started.elapsed() < PATIENCE => {
                 tracing::debug!(target: "epochflow::kafka", "{doing}, trying again: {error}");

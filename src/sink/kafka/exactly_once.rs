@@ -60,7 +60,7 @@ pub(super) struct Transactions {
     /// Which of them has the oldest epoch that is not committed. Every epoch is written by all pipelines and committed once,
     /// in order, so they all count alike.
     turn: AtomicUsize,
-    group: ConsumerGroupMetadata,
+    group: Arc<ConsumerGroupMetadata>,
     keys: Keys,
     /// The first producer was still ours after the second was taken. A query that begins knows no partition to ask with: it
     /// asks before its first commit.
@@ -84,7 +84,13 @@ impl Transactions {
         keys: Keys,
         confirmed: bool,
     ) -> Self {
-        Self { producers, turn: AtomicUsize::new(0), group, keys, confirmed: AtomicBool::new(confirmed) }
+        Self {
+            producers,
+            turn: AtomicUsize::new(0),
+            group: Arc::new(group),
+            keys,
+            confirmed: AtomicBool::new(confirmed),
+        }
     }
 
     /// Takes over, with producers of these settings, from whoever wrote for the same query before; also the last epoch that
