@@ -1,5 +1,7 @@
 //! `epochflow bench` on a real broker: what comes out is what DataFusion gives as a batch, for every query.
 
+use std::path::Path;
+
 use serde_json::Value;
 
 use crate::support::engine::Engine;
@@ -89,18 +91,23 @@ async fn exactly_once_goes_with_a_slow_store_and_memory_is_shown_over_time() {
     }
 }
 
+/// A subject that lets only the first record pass, and probes.
+fn lossy(folder: &Path) -> String {
+    let only = folder.join("only");
+    std::fs::write(&only, [1]).unwrap();
+    format!(
+        "lossy={} bench relay --brokers {{brokers}} --from {{from}} --to {{to}} --partitions {{partitions}} \
+         --to-partitions 1 --linger-ms 0 --only {}",
+        env!("CARGO_BIN_EXE_epochflow"),
+        only.display()
+    )
+}
+
 #[tokio::test]
 async fn the_rate_that_a_subject_sustains_is_found() {
-    let engine = env!("CARGO_BIN_EXE_epochflow");
-    // Lets only the first record pass, and probes: a run of more records than one is not kept up with.
     let folder = tempfile::tempdir().unwrap();
-    let only = folder.path().join("only");
-    std::fs::write(&only, [1]).unwrap();
-    let lossy = format!(
-        "lossy={engine} bench relay --brokers {{brokers}} --from {{from}} --to {{to}} --partitions {{partitions}} \
-         --to-partitions 1 --linger-ms 0 --only {}",
-        only.display()
-    );
+    // A run of more records than one is not kept up with.
+    let lossy = lossy(folder.path());
     let args =
         ["--sustainable", "--rates", "1", "--seconds", "1", "--warm-up", "0", "--subjects", "epochflow"];
     let report = bench(&[&args[..], &["--rates-up-to", "4", "--subject-command", &lossy]].concat()).await;
@@ -148,16 +155,8 @@ async fn a_drain_checks_its_output_and_takes_other_engines() {
 #[tokio::test]
 async fn an_engine_that_loses_records_fails_the_bench() {
     let brokers = brokers();
-    let engine = env!("CARGO_BIN_EXE_epochflow");
     let folder = tempfile::tempdir().unwrap();
-    // Lets only the first record pass, and probes.
-    let only = folder.path().join("only");
-    std::fs::write(&only, [1]).unwrap();
-    let lossy = format!(
-        "lossy={engine} bench relay --brokers {{brokers}} --from {{from}} --to {{to}} --partitions {{partitions}} \
-         --to-partitions 1 --linger-ms 0 --only {}",
-        only.display()
-    );
+    let lossy = lossy(folder.path());
     let args = ["bench", "--brokers", &brokers, "--rates", "50", "--seconds", "1", "--warm-up", "0"];
     let more = ["--repeat", "1", "--subjects", "hop", "--subject-command", &lossy];
     let ended = Engine::start(&[&args[..], &more[..]].concat()).ended().await;
