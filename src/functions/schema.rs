@@ -12,13 +12,14 @@ use arrow::datatypes::{DataType, Field, FieldRef, Fields, TimeUnit};
 /// What was expected, and where it was looked for.
 pub(super) fn parse(text: &str) -> Result<DataType, String> {
     let tokens = tokens(text)?;
-    let mut as_type = Parser { tokens: &tokens, depth: 0 };
-    if let Ok(data_type) = as_type.data_type()
-        && as_type.tokens.is_empty()
-    {
-        return Ok(data_type);
+    let mut as_type = Parser { tokens: &tokens, depth: 0, is_too_deep: false };
+    match as_type.data_type() {
+        Ok(data_type) if as_type.tokens.is_empty() => return Ok(data_type),
+        // Read as fields it would be wrong, too, and for a reason that helps nobody.
+        Err(reason) if as_type.is_too_deep => return Err(reason),
+        _ => {}
     }
-    let mut parser = Parser { tokens: &tokens, depth: 0 };
+    let mut parser = Parser { tokens: &tokens, depth: 0, is_too_deep: false };
     let fields = parser.fields()?;
     match parser.tokens.first() {
         None => Ok(DataType::Struct(fields)),
@@ -90,6 +91,7 @@ const MAX_DEPTH: usize = 64;
 struct Parser<'a> {
     tokens: &'a [Token],
     depth: usize,
+    is_too_deep: bool,
 }
 
 impl Parser<'_> {
@@ -154,6 +156,7 @@ impl Parser<'_> {
 
     fn data_type(&mut self) -> Result<DataType, String> {
         if self.depth == MAX_DEPTH {
+            self.is_too_deep = true;
             return Err(format!("types nest more than {MAX_DEPTH} deep"));
         }
         self.depth += 1;
