@@ -16,9 +16,8 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// How long one call waits for the coordinator before it is made again.
 const CALL: Duration = Duration::from_secs(10);
-/// What a call may take beyond the time it was given before it is taken for one that never returns.
-const GRACE: Duration = Duration::from_secs(5);
-/// How long a failing call is made again: as long as a broker may reasonably be away.
+/// How long a failing call is made again, and one that does not return is waited for: as long as a broker may reasonably be
+/// away.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Between two calls when the first one failed at once.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -152,10 +151,9 @@ impl TransactionalProducer {
                 .name("kafka-offsets".into())
                 .spawn(move || answer.send(producer.send_offsets_to_transaction(&offsets, &group, CALL)))
                 .map_err(|e| Error::new(ErrorKind::Environment, "cannot start a thread").with_source(e))?;
-            answered.recv_timeout(CALL + GRACE).map_err(|_| {
-                let waited = CALL + GRACE;
+            answered.recv_timeout(PATIENCE).map_err(|_| {
                 let reason = "the Kafka client gave no answer: it lost the group's coordinator";
-                Error::new(ErrorKind::Transient, format!("{doing}: {reason} ({waited:?})"))
+                Error::new(ErrorKind::Transient, format!("{doing}: {reason} ({PATIENCE:?})"))
             })
         })
     }

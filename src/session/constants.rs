@@ -34,7 +34,10 @@ pub(super) fn check(plan: &LogicalPlan) -> Result<()> {
 /// How large the value is, as far as constants tell.
 fn bytes(expression: &Expr) -> f64 {
     match expression {
-        Expr::Literal(value, _) => value.size() as f64,
+        Expr::Literal(value, _) => match value.try_as_str() {
+            Some(text) => text.map_or(0, str::len) as f64,
+            None => value.size() as f64,
+        },
         Expr::Alias(Alias { expr, .. }) | Expr::Cast(Cast { expr, .. }) => bytes(expr),
         Expr::BinaryExpr(BinaryExpr { left, right, .. }) => bytes(left) + bytes(right),
         Expr::ScalarFunction(ScalarFunction { func, args }) => {
@@ -72,5 +75,38 @@ fn number(expression: &Expr) -> Option<f64> {
             }
         }
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::prelude::SessionContext;
+
+    use super::*;
+
+    async fn checked(select: &str) -> Result<()> {
+        let state = SessionContext::new().state();
+        check(&state.create_logical_plan(&format!("SELECT {select}")).await.unwrap())
+    }
+
+    #[tokio::test]
+    async fn what_is_too_large_to_be_made_is_refused_and_nothing_else() {
+        for select in [
+            "repeat('x', 100000000)",
+            "repeat(repeat('ab', 10000), 10000)",
+            "lpad('x', 2000000000)",
+            "range(1, 1000000000)",
+            "concat(repeat('x', 50000000), repeat('x', 50000000))",
+            "length(repeat('x', 1000 * 1000 * 1000))",
+        ] {
+            let error = checked(select).await.unwrap_err();
+            assert_eq!(error.kind(), crate::ErrorKind::Query, "{select}: {error}");
+            assert!(error.to_string().contains("64 MiB"), "{select}: {error}");
+        }
+        for select in
+            ["repeat('x', 1200000)", "repeat('x', 60000000)", "range(1, 1000)", "repeat('x', -1)", "1 + 1"]
+        {
+            checked(select).await.unwrap();
+        }
     }
 }
