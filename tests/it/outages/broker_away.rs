@@ -9,8 +9,16 @@ const AWAY: Duration = Duration::from_secs(30);
 
 /// What the log may say while no broker is there.
 fn is_true_while_the_broker_is_away(line: &str) -> bool {
-    const TRUE: &[&str] =
-        &["Connection refused", "brokers are down", "Disconnected", "trying again in", "did not end in 4s"];
+    const TRUE: &[&str] = &[
+        "Connection refused",
+        "brokers are down",
+        "Disconnected",
+        "Broker transport failure",
+        // Of a broker that has just started.
+        "Coordinator load in progress",
+        "trying again in",
+        "did not end in 4s",
+    ];
     TRUE.iter().any(|part| line.contains(part))
 }
 
